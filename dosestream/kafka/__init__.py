@@ -1,0 +1,1 @@
+"""Topics as data, and what every service needs to reach the broker."""

@@ -1,0 +1,70 @@
+"""Topics made as the table says."""
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from dosestream.events.schemas import NAMES, load
+from dosestream.kafka.client import producer_config
+from dosestream.kafka.topics import TOPICS, Topic
+from dosestream.settings import KafkaSettings
+
+
+class BrokerAwayError(Exception):
+    """The broker did not answer in time: check the address, start it, then try again."""
+
+
+def create_topics(kafka: KafkaSettings, *, site: bool, timeout_s: float = 30.0) -> list[str]:
+    """Make the topics that are missing; those that exist are left as they are. Returns the names made.
+
+    Raises:
+        BrokerAwayError: no broker answered within timeout_s.
+    """
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    try:
+        existing = set(admin.list_topics(timeout=timeout_s).topics)
+    except KafkaException as error:
+        raise BrokerAwayError(f"Kafka at {kafka.bootstrap} does not answer: {error}") from error
+    wanted = [
+        NewTopic(
+            str(spec.name),
+            num_partitions=spec.site_partitions if site else spec.partitions,
+            replication_factor=kafka.replication,
+            config=spec.config(kafka.max_record_bytes),
+        )
+        for spec in TOPICS
+        if spec.name not in existing
+    ]
+    if not wanted:
+        return []
+    made = []
+    for name, future in admin.create_topics(wanted, operation_timeout=timeout_s).items():
+        try:
+            future.result(timeout=timeout_s)
+            made.append(name)
+        except KafkaException as error:
+            if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                raise
+    return made
+
+
+def publish_schemas(kafka: KafkaSettings, timeout_s: float = 10.0) -> None:
+    """Put every schema of this release on `radiology.schemas.v1`, so that no record precedes its schema.
+
+    Raises:
+        BrokerAwayError: the records were not stored within timeout_s.
+    """
+    from confluent_kafka import Producer
+
+    failed: list[str] = []
+    producer = Producer(producer_config(kafka, linger_ms=0, delivery_timeout_ms=int(timeout_s * 1000)))
+    for name in NAMES:
+        schema = load(name)
+        producer.produce(
+            str(Topic.SCHEMAS),
+            key=schema.fingerprint.hex(),
+            value=schema.text.encode(),
+            headers=[("schema", name.encode())],
+            on_delivery=lambda error, _message: failed.append(str(error)) if error else None,
+        )
+    if producer.flush(timeout_s + 1) or failed:
+        raise BrokerAwayError(f"Kafka at {kafka.bootstrap} did not store the schemas: {failed[:1]}")

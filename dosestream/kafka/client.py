@@ -1,0 +1,45 @@
+"""Configuration of the confluent-kafka clients, the same everywhere.
+
+The partitioner is Java's, so that every producer puts a key where every other would
+(librdkafka's own default differs from Java's and aiokafka's).
+"""
+
+from typing import Any
+
+from dosestream.settings import KafkaSettings
+
+ClientConfig = dict[str, Any]
+
+
+def producer_config(kafka: KafkaSettings, *, linger_ms: float, delivery_timeout_ms: int) -> ClientConfig:
+    """A durable producer: acks from all in-sync replicas, idempotent, bounded in time."""
+    return {
+        "bootstrap.servers": kafka.bootstrap,
+        "acks": "all",
+        "enable.idempotence": True,
+        "partitioner": "murmur2_random",
+        "linger.ms": linger_ms,
+        "delivery.timeout.ms": delivery_timeout_ms,
+        "message.max.bytes": kafka.max_record_bytes,
+        "queue.buffering.max.kbytes": max(262_144, 4 * kafka.max_record_bytes // 1024),
+        "compression.type": "lz4",
+        "socket.keepalive.enable": True,
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 1000,
+    }
+
+
+def consumer_config(kafka: KafkaSettings, *, group: str) -> ClientConfig:
+    """A consumer that commits nothing by itself and may read one whole record of the largest size."""
+    return {
+        "bootstrap.servers": kafka.bootstrap,
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "fetch.message.max.bytes": kafka.max_record_bytes,
+        "fetch.max.bytes": max(52_428_800, kafka.max_record_bytes),
+        "receive.message.max.bytes": max(52_428_800, kafka.max_record_bytes) + 1_048_576,
+        "isolation.level": "read_committed",
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 1000,
+    }
