@@ -1,0 +1,92 @@
+"""Real servers for the tests: a Kafka broker, a PostgreSQL server, a whole stack, each started once a session.
+
+A test that asks for one of them is marked `stack` by itself.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dosestream.embedded import ports
+from dosestream.embedded.kafka import EmbeddedKafka
+from dosestream.embedded.postgres import EmbeddedPostgres
+from dosestream.kafka.admin import create_topics, publish_schemas
+from dosestream.settings import KafkaSettings
+
+SERVERS = {"embedded_kafka", "embedded_postgres"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs servers."""
+    for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.stack)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of public sample messages and reports that lies outside the project."""
+    folder = os.environ.get("DOSESTREAM_TEST_DATA")
+    if not folder:
+        pytest.skip("DOSESTREAM_TEST_DATA is not set: the sample messages and reports are not there")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def embedded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
+    """The broker itself, for tests that stop it: `stop()`, then `launch()` and `wait_ready()` again."""
+    taken: set[int] = set()
+    broker = EmbeddedKafka(
+        tmp_path_factory.mktemp("kafka"), KafkaSettings(), ports.free(taken), ports.free(taken)
+    )
+    broker.prepare()
+    broker.launch()
+    try:
+        broker.wait_ready()
+        create_topics(broker.client_settings(), site=False)
+        publish_schemas(broker.client_settings())
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(embedded_kafka: EmbeddedKafka) -> KafkaSettings:
+    """A real broker with every topic made and every schema published."""
+    return embedded_kafka.client_settings()
+
+
+@pytest.fixture(scope="session")
+def embedded_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The server itself, for tests that stop it: `stop()`, then `launch()` and `wait_ready()` again."""
+    server = EmbeddedPostgres(
+        tmp_path_factory.mktemp("postgres") / "cluster", ports.free(set()), secrets.token_urlsafe(16)
+    )
+    server.prepare()
+    server.launch()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(embedded_postgres: EmbeddedPostgres) -> str:
+    """URL of the database `dosestream`, empty at first and shared by the session, on a real server."""
+    return embedded_postgres.url()
+
+
+@pytest.fixture
+def fresh_database(embedded_postgres: EmbeddedPostgres) -> Callable[[], str]:
+    """Makes an empty database of its own at every call, and returns its URL."""
+
+    def make() -> str:
+        name = f"test_{secrets.token_hex(6)}"
+        embedded_postgres.make_database(name)
+        return embedded_postgres.url(name)
+
+    return make
