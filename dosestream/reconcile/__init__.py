@@ -1,0 +1,1 @@
+"""Facts to rows: pure, no I/O, no clock, no randomness."""

@@ -1,0 +1,64 @@
+-- The public views over one generation; {views} and {tables} are schema names. Columns may be added at the end only.
+
+CREATE OR REPLACE VIEW {views}.study AS
+SELECT study_instance_uid, modality, study_datetime, institution, patient_authority, patient_id, patient_name,
+       patient_birth_date, patient_sex, patient_age_years, patient_size_m, patient_weight_kg, accession_number,
+       accession_issuer, placer_order_number, filler_order_number, requested_procedure_id, procedure_code,
+       procedure_scheme, procedure_meaning, study_description, order_status, referring_physician, station_name,
+       manufacturer, model, link_state, link_method, phase, excluded, event_count, ct_dlp_total_mgycm,
+       dap_total_gym2, dose_rp_total_gy, fluoro_time_s, agd_left_mgy, agd_right_mgy, administered_activity_mbq,
+       effective_dose_msv, total_source, radionuclide, radiopharmaceutical, revision, rules_hash, updated_at,
+       evidence, study_local_datetime, study_time_zone
+FROM {tables}.study;
+
+CREATE OR REPLACE VIEW {views}.study_order AS
+SELECT study_instance_uid, filler_order_number, placer_order_number, accession_number, method, is_primary, evidence
+FROM {tables}.study_order;
+
+CREATE OR REPLACE VIEW {views}.dose_total AS
+SELECT study_instance_uid, quantity, mode, plane, phantom, laterality, stated, from_events, unit, sop_instance_uid
+FROM {tables}.dose_total;
+
+CREATE OR REPLACE VIEW {views}.irradiation_event AS
+SELECT study_instance_uid, irradiation_event_uid, sop_instance_uid, started_at, acquisition_type, protocol,
+       target_region, plane, ctdivol_mgy, ctdi_phantom, dlp_mgycm, ssde_mgy, pitch, scan_length_mm, dap_gym2,
+       dose_rp_gy, kvp, tube_current_ma, exposure_uas, exposure_time_ms, filters, frames, pulse_rate,
+       source_detector_mm, source_patient_mm, primary_angle_deg, secondary_angle_deg, agd_mgy, laterality, view,
+       compressed_thickness_mm, hvl_mm, target, exposure_index, deviation_index
+FROM {tables}.irradiation_event;
+
+CREATE OR REPLACE VIEW {views}.xray_source AS
+SELECT study_instance_uid, irradiation_event_uid, number, kvp, tube_current_ma, exposure_uas, exposure_time_ms,
+       pulse_width_ms, filter_material, filter_thickness_min_mm, filter_thickness_max_mm, identification
+FROM {tables}.xray_source;
+
+CREATE OR REPLACE VIEW {views}.imaging_order AS
+SELECT placer_order_number, filler_order_number, accession_number, study_instance_uid, patient_authority, patient_id,
+       procedure_code, procedure_meaning, modality, scheduled_at, ordered_at, status, state, duplicate_of, updated_at
+FROM {tables}.imaging_order;
+
+CREATE OR REPLACE VIEW {views}.patient AS
+SELECT patient_authority, patient_id, merged_into_authority, merged_into_id, patient_name, patient_birth_date,
+       patient_sex
+FROM {tables}.patient;
+
+CREATE OR REPLACE VIEW {views}.report AS
+SELECT NULL::text AS study_instance_uid, NULL::text AS accession_number, NULL::text AS status, NULL::text AS text,
+       NULL::timestamptz AS reported_at
+WHERE false;
+
+CREATE OR REPLACE VIEW {views}.turnaround AS
+SELECT o.study_instance_uid, min(o.ordered_at) AS ordered_at, min(o.scheduled_at) AS scheduled_at,
+       min(s.study_datetime) AS started_at, NULL::timestamptz AS reported_at
+FROM {tables}.imaging_order o JOIN {tables}.study s USING (study_instance_uid)
+GROUP BY o.study_instance_uid;
+
+CREATE OR REPLACE VIEW {views}.anomaly AS
+SELECT kind, subject, detail, first_seen_at FROM {tables}.anomaly;
+
+CREATE OR REPLACE VIEW {views}.message AS
+SELECT event_id, topic, partition, "offset", source, control_id, message_type, received_at, applied_at
+FROM {tables}.message;
+
+CREATE OR REPLACE VIEW {views}.quarantine AS
+SELECT topic, partition, "offset", reason, value, quarantined_at FROM {tables}.quarantine;

@@ -1,0 +1,161 @@
+"""Facts to rows: `derive(group, patients, rules, now)`.
+
+A group is everything joined by order and study identifiers; its patients are context. The result depends on
+the set of facts alone: not on their order, their number of repeats, or when they came to be read.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dosestream.events.records import Order, Study
+from dosestream.reconcile.facts import order_fact, study_fact
+from dosestream.reconcile.identity import PatientId, dicom_identity, hl7_identities
+from dosestream.reconcile.links import Outcome, link
+from dosestream.reconcile.orders import ImagingOrder, imaging_orders
+from dosestream.reconcile.patients import Patients
+from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, StudyOrderRow, StudyRow
+from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.status import CANCELED, DISCONTINUED
+from dosestream.reconcile.studies import ArrivedStudy, arrived_studies, study_orders, study_row
+
+E = TypeVar("E", Order, Study)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The facts of one group: order messages and study arrivals, in any order, repeats allowed."""
+
+    orders: tuple[Order, ...] = ()
+    studies: tuple[Study, ...] = ()
+
+
+def patients_named(group: Group, rules: Rules) -> set[PatientId]:
+    """Every identity the group's facts name; those without issuer have an empty authority."""
+    named = {p for order in group.orders for p in hl7_identities(rules, order.source, order.patient)}
+    for study in group.studies:
+        if (identity := dicom_identity(rules, study.source, study.patient)) is not None:
+            named.add(identity)
+    return named
+
+
+def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRows:
+    """The rows of a group.
+
+    Args:
+        group: its facts.
+        patients: what is known of everyone `patients_named` returns, through all their merges.
+        rules: the site's configuration.
+        now: the newest tick, microseconds since 1970 UTC.
+    """
+    if len(group.orders) + len(group.studies) > rules.group_cap:
+        return GroupRows(anomalies=(_too_large(group, rules),))
+    orders = imaging_orders((order_fact(event, rules) for event in _once(group.orders)), rules)
+    arrived = arrived_studies((study_fact(event, rules) for event in _once(group.studies)), rules)
+    studies: list[StudyRow] = []
+    links: list[StudyOrderRow] = []
+    answered: dict[str, str] = {}
+    anomalies: list[AnomalyRow] = []
+    for study in arrived:
+        outcome = link(study.keys(patients), orders, patients)
+        studies.append(study_row(study, outcome, patients, now))
+        links += study_orders(study, outcome)
+        for one in outcome.links:
+            answered.setdefault(one.order.key, study.study_instance_uid)
+        anomalies += _of_study(study, outcome)
+    anomalies += _shared_instances(arrived)
+    return GroupRows(
+        studies=tuple(studies),
+        orders=tuple(_order_row(order, answered.get(order.key), patients) for order in orders),
+        links=tuple(links),
+        anomalies=tuple(anomalies),
+    )
+
+
+def _once(events: Iterable[E]) -> list[E]:
+    """Each event once, with its first receipt."""
+    first: dict[str, E] = {}
+    for event in events:
+        known = first.get(event.event_id)
+        if known is None or event.received_at < known.received_at:
+            first[event.event_id] = event
+    return list(first.values())
+
+
+def _order_row(order: ImagingOrder, study: str | None, patients: Patients) -> OrderRow:
+    status = None if order.status is None else order.status.status
+    if study is not None:
+        state = "performed"
+    elif status in (CANCELED, DISCONTINUED):
+        state = "cancelled"
+    else:
+        state = "expected"
+    patient = patients.survivor(order.identities[0]) if order.identities else None
+    procedure = None if order.procedure is None else order.procedure.event
+    return OrderRow(
+        row_key=order.key,
+        placer_order_number=order.value("placer_order_number"),
+        filler_order_number=order.value("filler_order_number"),
+        accession_number=order.value("accession_number"),
+        study_instance_uid=study,
+        patient_authority=None if patient is None else patient.authority,
+        patient_id=None if patient is None else patient.value,
+        procedure_code=None if procedure is None else procedure.procedure_code or None,
+        procedure_meaning=None if procedure is None else procedure.procedure_meaning or None,
+        modality=order.value("modality"),
+        scheduled_at=order.scheduled_at,
+        ordered_at=order.ordered_at,
+        status=status,
+        state=state,
+    )
+
+
+def _of_study(study: ArrivedStudy, outcome: Outcome) -> Iterable[AnomalyRow]:
+    uid = study.study_instance_uid
+    if outcome.state == "conflict":
+        seen = [f.event.received_at for f in study.facts]
+        seen += [f.event.received_at for one in outcome.candidates for f in one.order.facts[:1]]
+        yield AnomalyRow(
+            kind="link_conflict",
+            subject=uid,
+            detail={"reason": outcome.reason},
+            first_seen_at=max(study.first_received_at, *seen),
+        )
+    for fact in study.facts:
+        for issue in fact.event.issues:
+            kind, _, detail = issue.partition(":")
+            yield AnomalyRow(
+                kind=kind,
+                subject=fact.event.sop_instance_uid,
+                detail={"study_instance_uid": uid, "detail": detail.strip()},
+                first_seen_at=fact.event.received_at,
+            )
+
+
+def _shared_instances(studies: Iterable[ArrivedStudy]) -> Iterable[AnomalyRow]:
+    """One SOP Instance UID under two studies is two reports, and worth a look."""
+    homes: dict[str, list[tuple[str, int]]] = {}
+    for study in studies:
+        for fact in study.facts:
+            homes.setdefault(fact.event.sop_instance_uid, []).append(
+                (study.study_instance_uid, fact.event.received_at)
+            )
+    for sop, places in sorted(homes.items()):
+        if len(places) > 1:
+            yield AnomalyRow(
+                kind="sop_instance_under_two_studies",
+                subject=sop,
+                detail={"studies": sorted(uid for uid, _ in places)},
+                first_seen_at=max(at for _, at in places),
+            )
+
+
+def _too_large(group: Group, rules: Rules) -> AnomalyRow:
+    events: tuple[Order | Study, ...] = (*group.orders, *group.studies)
+    first = min(events, key=lambda e: e.event_id)
+    return AnomalyRow(
+        kind="group_too_large",
+        subject=first.event_id,
+        detail={"facts": len(events), "cap": rules.group_cap},
+        first_seen_at=min(e.received_at for e in events),
+    )

@@ -1,0 +1,117 @@
+"""What is said about one thing, folded: per field and distinct value, the newest version and first receipt.
+
+The fold is commutative, associative and idempotent, so facts may come in any order, any number of times.
+A fold is plain data (dicts, lists, text, integers), ready for JSON.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import NamedTuple, TypedDict
+
+from dosestream.reconcile.version import Precedence, Version
+
+
+class Rank(IntEnum):
+    """Authority of who says it, the higher wins."""
+
+    DICOM = 0
+    REPORT = 1
+    ORDER = 2
+    ADT = 3
+    DECISION = 4
+
+
+class Entry(TypedDict):
+    """One value of one field.
+
+    Attributes:
+        top: authority rank, then precedence: the highest this value was said with.
+        said: the events that said it with that, to (first receipt, control id): a repeat keeps the smaller.
+        first: earliest receipt of this value, whoever said it.
+    """
+
+    top: list[int]
+    said: dict[str, list[int | str]]
+    first: int
+
+
+Fold = dict[str, dict[str, Entry]]
+
+
+class Winner(NamedTuple):
+    """The value that holds, and why."""
+
+    value: str
+    rank: int
+    version: Version
+    control_id: str
+    first_received_at: int
+
+    @property
+    def order(self) -> tuple[int, Version]:
+        """What two winners are compared by."""
+        return self.rank, self.version
+
+
+def entry(rank: Rank, precedence: Precedence, event_id: str, received_at: int, control_id: str) -> Entry:
+    """What one event says of one value."""
+    return {
+        "top": [int(rank), *precedence],
+        "said": {event_id: [received_at, control_id]},
+        "first": received_at,
+    }
+
+
+def merge_entries(one: Entry, other: Entry) -> Entry:
+    """Both: the higher precedence stays, equals are joined, a repeated event keeps its first receipt."""
+    first = min(one["first"], other["first"])
+    if one["top"] != other["top"]:
+        top = one if one["top"] > other["top"] else other
+        return {"top": top["top"], "said": top["said"], "first": first}
+    said = dict(one["said"])
+    for event_id, receipt in other["said"].items():
+        said[event_id] = min(said.get(event_id, receipt), receipt)
+    return {"top": one["top"], "said": said, "first": first}
+
+
+def merge(one: Fold, other: Fold) -> Fold:
+    """Both folds as one."""
+    out = {name: dict(values) for name, values in one.items()}
+    for name, values in other.items():
+        here = out.setdefault(name, {})
+        for value, said in values.items():
+            here[value] = merge_entries(here[value], said) if value in here else said
+    return out
+
+
+def fold_of(
+    values: Mapping[str, str],
+    rank: Rank,
+    precedence: Precedence,
+    event_id: str,
+    received_at: int,
+    control_id: str,
+) -> Fold:
+    """The fold of one event: what it leaves empty says nothing."""
+    return {
+        name: {value: entry(rank, precedence, event_id, received_at, control_id)}
+        for name, value in values.items()
+        if value
+    }
+
+
+def winner(values: Mapping[str, Entry]) -> Winner | None:
+    """The value with the highest (rank, version), None where nothing was said."""
+    return max((_winner(value, said) for value, said in values.items()), key=lambda w: w.order, default=None)
+
+
+def _winner(value: str, said: Entry) -> Winner:
+    event_id, (received_at, control_id) = max(said["said"].items(), key=lambda item: (item[1][0], item[0]))
+    rank, *precedence = said["top"]
+    version = Version(Precedence(*precedence), int(received_at), event_id)
+    return Winner(value, rank, version, str(control_id), said["first"])
+
+
+def newest(winners: Iterable[Winner | None]) -> Winner | None:
+    """The highest of several winners."""
+    return max((w for w in winners if w is not None), key=lambda w: w.order, default=None)

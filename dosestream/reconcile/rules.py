@@ -1,0 +1,66 @@
+"""The configuration that derivation depends on, as one frozen value with a hash.
+
+Every derived row carries the hash; a row with another hash is derived again.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import orjson
+
+from dosestream.reconcile.status import STATUS_TABLE
+from dosestream.settings import Settings
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a site may set of the derivation; durations in microseconds."""
+
+    authority: str = "HOSP"
+    authority_by_source: Mapping[str, str] = field(default_factory=dict)
+    authority_alias: Mapping[str, str] = field(default_factory=dict)
+    stop_list: frozenset[str] = frozenset()
+    status_table: Mapping[str, str] = field(default_factory=lambda: dict(STATUS_TABLE))
+    window_us: int = DAY_US
+    grace_us: int = DAY_US
+    future_tolerance_us: int = DAY_US
+    accession_us: int = 365 * DAY_US
+    orders_update_patients: bool = True
+    group_cap: int = 5000
+
+    @cached_property
+    def hash(self) -> str:
+        """Sixteen hex digits over everything above."""
+        values = {
+            name: sorted(value) if isinstance(value, frozenset) else value
+            for name, value in self.__dict__.items()
+        }
+        text = orjson.dumps(values, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+        return hashlib.sha256(text).hexdigest()[:16]
+
+    def stands_for_nobody(self, identifier: str) -> bool:
+        """Whether an identifier connects nothing: empty, cleared or on the stop list."""
+        return identifier in ("", '""') or identifier.strip().upper() in self.stop_list
+
+
+def rules_from(settings: Settings) -> Rules:
+    """The rules a configuration asks for."""
+    matching = settings.matching
+    return Rules(
+        authority=settings.site.authority,
+        authority_by_source={s.name: s.authority for s in settings.source if s.authority},
+        authority_alias=dict(settings.authority_alias),
+        stop_list=frozenset(word.upper() for word in matching.stop_list),
+        status_table={**STATUS_TABLE, **settings.order_status},
+        window_us=int(matching.window_hours * HOUR_US),
+        grace_us=int(matching.grace_hours * HOUR_US),
+        future_tolerance_us=int(matching.future_tolerance_hours * HOUR_US),
+        accession_us=matching.accession_days * DAY_US,
+        orders_update_patients=matching.orders_update_patients,
+        group_cap=matching.group_cap,
+    )
