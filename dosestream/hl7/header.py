@@ -1,0 +1,89 @@
+"""MSH read from the bytes, before the character set is known: enough to route, to decode and to answer."""
+
+from dataclasses import dataclass
+
+BOM = b"\xef\xbb\xbf"
+
+# Stands for a delimiter that MSH-2 leaves out; it cannot occur in a message.
+ABSENT = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiters:
+    """MSH-1 and MSH-2: field, component, repetition, escape, subcomponent."""
+
+    field: str = "|"
+    component: str = "^"
+    repetition: str = "~"
+    escape: str = "\\"
+    subcomponent: str = "&"
+
+
+STANDARD = Delimiters()
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The fields of MSH as bytes; `fields[0]` is `MSH`, `fields[1]` is MSH-2."""
+
+    fields: tuple[bytes, ...]
+    delimiters: Delimiters
+
+    def field(self, number: int) -> bytes:
+        """MSH-`number` as sent, from MSH-2 on; empty where absent."""
+        return self.fields[number - 1] if number <= len(self.fields) else b""
+
+    def component(self, number: int, component: int) -> bytes:
+        """MSH-`number`.`component` of the first repetition; empty where absent."""
+        value = self.field(number)
+        if not value:
+            return value
+        value = value.split(self.delimiters.repetition.encode(), 1)[0]
+        parts = value.split(self.delimiters.component.encode(), component)
+        return parts[component - 1] if component <= len(parts) else b""
+
+    def word(self, number: int, component: int = 1) -> str:
+        """A component that should be plain ASCII, such as a code; other bytes read as ISO 8859-1."""
+        return self.component(number, component).decode("latin-1").strip()
+
+    def party(self, number: int) -> str:
+        """MSH-3..6 (HD): namespace id, else universal id."""
+        return self.word(number, 1) or self.word(number, 2)
+
+    @property
+    def message_type(self) -> str:
+        """MSH-9 as `CODE^EVENT`; empty where MSH-9 is."""
+        code, event = self.word(9, 1), self.word(9, 2)
+        return f"{code}^{event}" if event else code
+
+
+def strip_mark(body: bytes) -> bytes:
+    """The message without a byte-order mark or line ends before MSH."""
+    if body.startswith(BOM):
+        body = body[len(BOM) :]
+    return body if body.startswith(b"MSH") else body.lstrip(b"\r\n")
+
+
+def read_header(body: bytes) -> Header | None:
+    """MSH of a message (HL7 v2.5.1 section 2.15.9); None where the message begins with no usable one."""
+    body = strip_mark(body)
+    if not body.startswith(b"MSH") or len(body) < 5:
+        return None
+    end = body.find(b"\r")
+    line = body if end < 0 else body[:end]
+    end = line.find(b"\n")
+    line = line if end < 0 else line[:end]
+    fields = line.split(line[3:4]) if line[3:4] else [line]
+    separator = line[3:4].decode("latin-1")
+    encoding = fields[1].decode("latin-1") if len(fields) > 1 else ""
+    if not _is_delimiter(separator) or not 1 <= len(encoding) <= 5:
+        return None
+    if not all(map(_is_delimiter, encoding)) or len(set(separator + encoding)) <= len(encoding):
+        return None
+    # The fifth, from 2.7 on, is the truncation character: it marks nothing that is split here.
+    component, repetition, escape, subcomponent = list((encoding + ABSENT * 4)[:4])
+    return Header(tuple(fields), Delimiters(separator, component, repetition, escape, subcomponent))
+
+
+def _is_delimiter(character: str) -> bool:
+    return " " < character < "\x7f" and not character.isalnum()
