@@ -1,0 +1,46 @@
+"""The command line. One file a command; what a command needs is imported when it runs, so that it starts fast."""
+
+import os
+import sys
+
+import typer
+
+from dosestream.cli import config, send, service, simulate, status, store, up
+from dosestream.embedded.errors import StackError
+from dosestream.settings import SettingsError
+
+app = typer.Typer(
+    name="dosestream",
+    help="A Kafka pipeline that gives every radiology study in the dose database "
+    "the right patient, order and procedure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(up.up)
+for name in service.SERVICES:
+    app.command(name, help=service.SERVICES[name])(service.command(name))
+app.command("send")(send.send)
+app.command("store")(store.store)
+app.command("status")(status.status)
+app.command("simulate")(simulate.simulate)
+app.add_typer(config.app, name="config")
+
+
+def main() -> None:
+    """The entry point: a mistake is one sentence on standard error and exit code 2, never a traceback."""
+    try:
+        app()
+    except StackError as error:
+        _say(str(error))
+    except SettingsError as error:
+        _say("\n".join(error.mistakes))
+    except BrokenPipeError:
+        # The reader (`| head`) went away; nothing more can be said on standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _say(text: str) -> None:
+    print(f"dosestream: {text}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,26 @@
+"""`dosestream simulate`: the deterministic hospital."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dosestream.cli.stackfile import ReadyFileOption
+
+
+def simulate(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where messages, reports and truth.jsonl go.")
+    ],
+    days: Annotated[int, typer.Option("--days", min=1, help="How many days.")] = 1,
+    sites: Annotated[int, typer.Option("--sites", min=1, help="How many sites.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same days.")] = 1,
+    send: Annotated[bool, typer.Option("--send", help="Play them into the running stack, too.")] = False,
+    ready_file: ReadyFileOption = None,
+) -> None:
+    """Make days of a hospital: HL7, dose reports, and the true answer in truth.jsonl."""
+    from dosestream.cli import stackfile
+    from dosestream.simulate.main import simulate as play
+
+    sys.exit(play(days, sites, seed, out, stackfile.find(ready_file) if send else None))

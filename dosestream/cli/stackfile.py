@@ -1,0 +1,68 @@
+"""Where the running stack is: the ready file, else the variables that services get."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dosestream.embedded.errors import StackError
+from dosestream.embedded.folder import default_folder
+
+ReadyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ready-file", help="What `up` wrote; else DOSESTREAM_KAFKA, DOSESTREAM_POSTGRES, ... are used."
+    ),
+]
+
+
+def find(ready_file: Path | None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The ready file's content, or the like of it made from DOSESTREAM_* variables and the configuration.
+
+    Raises:
+        StackError: there is neither.
+        SettingsError: the configuration cannot be used.
+    """
+    # The stack of the default folder is found without a word.
+    default = default_folder() / "run" / "ready.json"
+    if ready_file is None and "DOSESTREAM_KAFKA" not in environ and default.exists():
+        ready_file = default
+    if ready_file is not None:
+        try:
+            document = json.loads(ready_file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise StackError(
+                f"{ready_file} cannot be read ({error.strerror}): is the stack up, and started with "
+                f"`--ready-file {ready_file}`?"
+            ) from error
+        except ValueError as error:
+            raise StackError(
+                f"{ready_file} is no ready file: give the file that `up --ready-file` wrote."
+            ) from error
+        if not isinstance(document, dict) or not {"kafka", "postgres"} <= document.keys():
+            raise StackError(f"{ready_file} is no ready file: give the file that `up --ready-file` wrote.")
+        return document
+    if not {"DOSESTREAM_KAFKA", "DOSESTREAM_POSTGRES"} <= environ.keys():
+        raise StackError(
+            "Where the stack is cannot be told: give --ready-file (as given to `dosestream up`), or set "
+            "DOSESTREAM_KAFKA and DOSESTREAM_POSTGRES."
+        )
+    from dosestream.settings import load
+
+    settings = load(environ=environ)
+    return {
+        "mllp": {"host": settings.mllp.host, "port": settings.mllp.port},
+        "mllp_tls": None,
+        "dicom": {
+            "host": settings.dicom.host,
+            "port": settings.dicom.port,
+            "ae_title": settings.dicom.ae_title,
+        },
+        "kafka": settings.kafka.bootstrap,
+        "postgres": settings.postgres.url,
+        "web": None,
+        "pid": None,
+    }

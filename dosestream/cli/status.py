@@ -1,0 +1,98 @@
+"""`dosestream status`: what a person on duty looks at first."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dosestream.cli.stackfile import ReadyFileOption
+
+
+def status(
+    ready_file: ReadyFileOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, for a script.")] = False,
+) -> None:
+    """Services, topics and how far the dose database is behind them, studies by link state, rejections."""
+    from dosestream.cli import stackfile
+
+    document = gather(stackfile.find(ready_file))
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        _print(document)
+
+
+def gather(ready: dict[str, Any]) -> dict[str, Any]:
+    """Everything `status` shows, as JSON values.
+
+    Raises:
+        StackError: the broker or the database is away.
+    """
+    from dosestream.cli import watch
+    from dosestream.kafka.topics import Topic
+
+    topics = watch.topics(ready["kafka"], ready["postgres"])
+    dose = watch.dose(ready["postgres"])
+    return {
+        "services": services(ready),
+        "topics": [
+            {"topic": state.name, "records": state.records, "behind": state.behind} for state in topics
+        ],
+        "studies": dict(dose.by_link_state),
+        "rejected": next((state.records for state in topics if state.name == Topic.REJECTED), 0),
+    }
+
+
+def services(ready: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each service and whether it is there: by its process under `up`, else by its port."""
+    from dosestream.embedded import ports
+
+    if folder := ready.get("data_dir"):
+        try:
+            known = json.loads((Path(folder) / "run" / "services.json").read_text())
+        except (OSError, ValueError):
+            known = {}
+        return [{"service": name, **entry, "up": _alive(entry.get("pid"))} for name, entry in known.items()]
+    return [
+        {"service": name, "up": ports.answers(ready[key]["port"], ready[key]["host"], timeout_s=2.0)}
+        for name, key in (("ingest", "mllp"), ("arrivals", "dicom"))
+    ]
+
+
+def _alive(pid: object) -> bool:
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _print(document: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("service", "state", "process", "restarts")
+    for entry in document["services"]:
+        state = "up" if entry["up"] else "DOWN"
+        table.add_row(entry["service"], state, str(entry.get("pid", "")), str(entry.get("restarts", "")))
+    console.print(table)
+    table = Table("topic")
+    table.add_column("records", justify="right")
+    table.add_column("behind", justify="right")
+    for entry in document["topics"]:
+        behind = "" if entry["behind"] is None else str(entry["behind"])
+        table.add_row(entry["topic"], str(entry["records"]), behind)
+    console.print(table)
+    table = Table("studies")
+    table.add_column("", justify="right")
+    for state, count in document["studies"].items():
+        table.add_row(state, str(count))
+    console.print(table)
+    console.print(f"rejected messages: {document['rejected']}")

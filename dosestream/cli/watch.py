@@ -1,0 +1,162 @@
+"""What a running stack says of itself: how much the topics hold, how far the ledger is, what was linked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psycopg
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from psycopg import sql
+
+from dosestream.db.generations import live_generation
+from dosestream.embedded.errors import StackError
+from dosestream.kafka.topics import FACTS, TOPICS, Topic
+
+TIMEOUT_S = 10.0
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """One topic.
+
+    Attributes:
+        records: offsets between the earliest and the next one, all partitions together.
+        behind: records the dose database has not applied, None where it does not read the topic.
+    """
+
+    name: str
+    records: int
+    behind: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Arrival to committed row, in milliseconds."""
+
+    median_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class DoseState:
+    """What the dose database holds."""
+
+    messages: int
+    studies: int
+    by_link_state: Mapping[str, int]
+    latency: Latency | None
+
+
+def topics(kafka: str, postgres: str) -> list[TopicState]:
+    """Every topic, in the order of the table.
+
+    Raises:
+        StackError: the broker or the database is away.
+    """
+    earliest, latest = watermarks(kafka)
+    ledger = read_ledger(postgres)
+    states = []
+    for spec in TOPICS:
+        places = [place for place in latest if place[0] == spec.name]
+        reads = spec.name in FACTS
+        states.append(
+            TopicState(
+                name=str(spec.name),
+                records=sum(latest[place] - earliest[place] for place in places),
+                behind=sum(max(0, latest[p] - max(ledger.get(p, 0), earliest[p])) for p in places)
+                if reads
+                else None,
+            )
+        )
+    return states
+
+
+def behind(kafka: str, postgres: str) -> int:
+    """How many records of facts the dose database has yet to apply.
+
+    Raises:
+        StackError: the broker or the database is away.
+    """
+    # The clock always ticks: what it has yet to say is no work left.
+    return sum(state.behind or 0 for state in topics(kafka, postgres) if state.name != Topic.CLOCK)
+
+
+def watermarks(kafka: str) -> tuple[dict[Place, int], dict[Place, int]]:
+    """Earliest and next offset of every partition of our topics.
+
+    Raises:
+        StackError: the broker is away.
+    """
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    try:
+        listed = admin.list_topics(timeout=TIMEOUT_S).topics
+        places = [
+            TopicPartition(str(spec.name), number)
+            for spec in TOPICS
+            if spec.name in listed
+            for number in listed[spec.name].partitions
+        ]
+        found = []
+        for which in (OffsetSpec.earliest(), OffsetSpec.latest()):
+            wanted = dict.fromkeys(places, which)
+            answers = admin.list_offsets(wanted, request_timeout=TIMEOUT_S) if wanted else {}
+            found.append({(p.topic, p.partition): future.result().offset for p, future in answers.items()})
+    except KafkaException as error:
+        raise StackError(
+            f"Kafka at {kafka} does not answer: see that the stack is up, then try again."
+        ) from error
+    return found[0], found[1]
+
+
+def read_ledger(postgres: str) -> dict[Place, int]:
+    """Next offset to apply by partition; empty before the first migration.
+
+    Raises:
+        StackError: the database is away.
+    """
+    with connect(postgres) as connection:
+        if (generation := live_generation(connection)) is None:
+            return {}
+        ledger = sql.Identifier(generation.schema, "ledger")
+        rows = connection.execute(sql.SQL("SELECT topic, partition, next FROM {}").format(ledger))
+        return {(str(topic), int(str(partition))): int(str(after)) for topic, partition, after in rows}
+
+
+def dose(postgres: str) -> DoseState:
+    """Counts from the public views.
+
+    Raises:
+        StackError: the database is away.
+    """
+    with connect(postgres) as connection:
+        states = connection.execute("SELECT link_state, count(*) FROM dose.study GROUP BY 1 ORDER BY 1")
+        by_link_state = {str(state): int(str(count)) for state, count in states}
+        row = connection.execute(
+            """
+            SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), percentile_cont(0.99) WITHIN GROUP (ORDER BY ms)
+            FROM (SELECT 1000 * extract(epoch FROM applied_at - received_at)::float8 AS ms FROM dose.message) AS m
+            """
+        ).fetchone()
+    assert row is not None
+    messages, median, p99 = row
+    return DoseState(
+        messages=int(str(messages)),
+        studies=sum(by_link_state.values()),
+        by_link_state=by_link_state,
+        latency=None if median is None else Latency(float(str(median)), float(str(p99))),
+    )
+
+
+def connect(postgres: str) -> psycopg.Connection[tuple[object, ...]]:
+    """A connection to the dose database.
+
+    Raises:
+        StackError: it is away.
+    """
+    try:
+        return psycopg.connect(postgres, connect_timeout=int(TIMEOUT_S))
+    except psycopg.OperationalError as error:
+        raise StackError(
+            "PostgreSQL does not answer: see that the stack is up and its address right, then try again."
+        ) from error
