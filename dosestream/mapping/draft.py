@@ -1,0 +1,100 @@
+"""An event before its raw record has a position: what the mapping reads, without the envelope."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from dosestream.events.records import Demographics, Identifier
+from dosestream.hl7.path import CLEARED, Path
+from dosestream.hl7.reader import Group
+from dosestream.hl7.times import to_micros
+from dosestream.kafka.topics import Topic
+from dosestream.mapping.defaults import DEMOGRAPHICS, IDENTIFIERS, Row
+from dosestream.mapping.values import first, identifiers
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One event to be.
+
+    Attributes:
+        topic: where it goes.
+        index: the group's place in the message, part of the event's identity.
+        fields: the event's own fields, `event_time`, `event_time_path` and `paths` among them.
+        identifiers: of the patient, for the record's key.
+    """
+
+    topic: Topic
+    index: int
+    fields: dict[str, Any]
+    identifiers: tuple[Identifier, ...]
+
+
+def read_rows(rows: Iterable[Row], group: Group, fields: dict[str, Any], paths: dict[str, str]) -> None:
+    """Fill `fields`; note in `paths` what was not read from its first place."""
+    for row in rows:
+        for index, place in enumerate(row.places):
+            found = [
+                (name, value, path)
+                for name, read, path in zip(row.fields, row.readers, place, strict=False)
+                if (value := read(path, group))
+            ]
+            if found:
+                for name, value, path in found:
+                    fields[name] = value
+                    if index:
+                        paths[name] = path.text
+                break
+
+
+def read_time(places: tuple[Path, ...], group: Group, local: tzinfo) -> tuple[int | None, str]:
+    """The first readable time, microseconds since 1970 UTC, and its path.
+
+    A cleared time ends the search: (None, its path).
+    """
+    for path in places:
+        value = first(path, group)
+        if value == CLEARED:
+            return None, path.text
+        if value and (micros := to_micros(value, local)) is not None:
+            return micros, path.text
+    return None, ""
+
+
+def put_time(
+    name: str,
+    places: tuple[Path, ...],
+    group: Group,
+    local: tzinfo,
+    fields: dict[str, Any],
+    paths: dict[str, str],
+) -> None:
+    """Read one time field as `read_rows` reads text."""
+    micros, path = read_time(places, group, local)
+    if micros is not None:
+        fields[name] = micros
+        if path != places[0].text:
+            paths[name] = path
+
+
+def put_event_time(places: tuple[Path, ...], group: Group, local: tzinfo, fields: dict[str, Any]) -> None:
+    """`event_time` and `event_time_path`; both empty where the sender said nothing readable."""
+    for path in places:
+        value = first(path, group)
+        if value and (micros := to_micros(value, local)) is not None:
+            fields["event_time"], fields["event_time_path"] = micros, path.text
+            return
+
+
+def read_demographics(group: Group, paths: dict[str, str]) -> Demographics:
+    """The patient of the group's PID."""
+    found: tuple[Identifier, ...] = ()
+    for path in IDENTIFIERS:
+        if found := identifiers(path, group):
+            if path is not IDENTIFIERS[0]:
+                paths["identifiers"] = path.text
+            break
+    fields: dict[str, Any] = {}
+    read_rows(DEMOGRAPHICS, group, fields, paths)
+    return Demographics(identifiers=found, **fields)

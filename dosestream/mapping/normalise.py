@@ -1,0 +1,185 @@
+"""One HL7 message to its events: what live ingest, the repair at start and a replay from raw all call.
+
+Two steps, both pure: `interpret` reads the message and decides, before anything is stored; `finish` makes the
+events once the raw record has its position. `normalise` is one after the other.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from dosestream.events.identity import event_id
+from dosestream.events.records import Event, Identifier, Order, Patient, RawMessage, Rejection
+from dosestream.hl7.acceptance import NEVER_ANSWERED, NO_MSH, Refusal, Severity, check
+from dosestream.hl7.charset import Undecodable
+from dosestream.hl7.header import Header, read_header
+from dosestream.hl7.reader import Message, read
+from dosestream.hl7.times import zone
+from dosestream.kafka.topics import Topic
+from dosestream.mapping.defaults import IDENTIFIERS, MESSAGE_TIME
+from dosestream.mapping.draft import Draft, read_time
+from dosestream.mapping.order import NO_ORDER, NO_ORDER_NUMBER, draft_orders
+from dosestream.mapping.patient import ACTIONS, draft_patients
+from dosestream.mapping.values import identifiers
+from dosestream.settings import Settings, SourceSettings, source_for_hl7
+
+# Message type and event that become orders.
+ORDERS = frozenset({"ORM^O01", "OMG^O19", "OMI^O23"})
+# Answers to orders: their order numbers are taken where they hold any.
+ORDER_RESPONSES = frozenset({"ORR", "ORG", "ORI", "ORL"})
+
+CLASSES: dict[Topic, type[Patient] | type[Order]] = {Topic.PATIENT: Patient, Topic.ORDER: Order}
+
+
+class At(Protocol):
+    """Where the raw record lies."""
+
+    @property
+    def partition(self) -> int: ...
+
+    @property
+    def offset(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Interpretation:
+    """What a message says, before it is stored.
+
+    Attributes:
+        header: MSH; None where there is none to read.
+        source: who sent it.
+        drafts: the events to be.
+        refusal: why it, or a part of it, cannot be normalised.
+        ignored: why a good message makes no event; empty where it makes some.
+        identifiers: of the patient named first, for the raw record's key.
+        message_time: MSH-7, microseconds since 1970 UTC.
+    """
+
+    header: Header | None
+    source: SourceSettings
+    drafts: tuple[Draft, ...] = ()
+    refusal: Refusal | None = None
+    ignored: str = ""
+    identifiers: tuple[Identifier, ...] = ()
+    message_time: int | None = None
+    sequence_number: int | None = None
+
+    @property
+    def control_id(self) -> str:
+        """MSH-10; empty where there is none to read."""
+        return self.header.field(10).decode("latin-1").strip() if self.header is not None else ""
+
+    @property
+    def message_type(self) -> str:
+        """MSH-9 as CODE^EVENT; empty where there is none to read."""
+        return self.header.message_type if self.header is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """What one raw record becomes; `ignored` says why nothing, where nothing is right."""
+
+    events: tuple[tuple[Topic, Event], ...] = ()
+    rejection: Rejection | None = None
+    ignored: str = ""
+
+
+def normalise(raw: RawMessage, position: At, settings: Settings) -> Normalised:
+    """The events of one raw record, or its rejection, or the reason why there is nothing to say.
+
+    Source and first receipt are the raw record's own; nothing of the past is decided anew but the mapping.
+    """
+    known = next((source for source in settings.source if source.name == raw.source), None)
+    return finish(interpret(raw.body, settings, known), raw, position)
+
+
+def interpret(body: bytes, settings: Settings, source: SourceSettings | None = None) -> Interpretation:
+    """Read a message and decide about it. `source` is looked up from MSH-3 and MSH-4 where not given."""
+    header = read_header(body)
+    if header is None:
+        return Interpretation(None, source or source_for_hl7(settings, "", ""), refusal=NO_MSH)
+    source = source or source_for_hl7(settings, header.party(3), header.party(4))
+    if refusal := check(header, source.processing_ids):
+        return Interpretation(header, source, refusal=refusal)
+    message = read(body, header, source.charset)
+    if isinstance(message, Undecodable):
+        if message.listed:
+            return Interpretation(header, source, ignored=message.reason)
+        refused = Refusal("charset", 102, f"{message.reason}.", "MSH-18", Severity.ERROR)
+        return Interpretation(header, source, refusal=refused)
+    return _map(message, header, source, settings)
+
+
+def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
+    """The events of an interpretation, now that its raw record has a position."""
+    envelope: dict[str, Any] = {
+        "source": raw.source,
+        "control_id": raw.control_id,
+        "received_at": raw.received_at,
+        "raw_partition": position.partition,
+        "raw_offset": position.offset,
+        "message_type": raw.message_type,
+        "message_time": found.message_time,
+        "sequence_number": found.sequence_number,
+    }
+    events = tuple(
+        (
+            draft.topic,
+            CLASSES[draft.topic](
+                event_id=event_id(raw.source, raw.body, draft.index), **envelope, **draft.fields
+            ),
+        )
+        for draft in found.drafts
+    )
+    rejection = None
+    if found.refusal is not None:
+        rejection = rejected(found.refusal, raw, position)
+    return Normalised(events, rejection, found.ignored)
+
+
+def rejected(refusal: Refusal, raw: RawMessage, position: At | None) -> Rejection:
+    """The rejection of a message; `position` is None where its bytes are not in the raw topic."""
+    return Rejection(
+        event_id=event_id(raw.source, refusal.code.encode() + b"\0" + raw.body, 0),
+        source=raw.source,
+        control_id=raw.control_id,
+        received_at=raw.received_at,
+        raw_partition=position.partition if position is not None else -1,
+        raw_offset=position.offset if position is not None else -1,
+        message_type=raw.message_type,
+        transport=raw.transport,
+        peer=raw.peer,
+        code=refusal.code,
+        reason=refusal.reason,
+        location=refusal.location,
+        answer=raw.answer,
+        body=raw.body,
+    )
+
+
+def _map(message: Message, header: Header, source: SourceSettings, settings: Settings) -> Interpretation:
+    local = zone(source.timezone or settings.site.timezone)
+    code, trigger = header.word(9, 1), header.word(9, 2)
+    kind = f"{code}^{trigger}"
+    sequence = header.word(13)
+    found = Interpretation(
+        header,
+        source,
+        identifiers=next((ids for path in IDENTIFIERS if (ids := identifiers(path, message))), ()),
+        message_time=read_time(MESSAGE_TIME, message, local)[0],
+        sequence_number=int(sequence) if sequence.isdecimal() and len(sequence) < 19 else None,
+    )
+    if code == "ADT" and trigger in ACTIONS:
+        drafts, refusal = draft_patients(message, trigger, local)
+    elif kind in ORDERS:
+        drafts, refusal = draft_orders(message, settings.mapping, local)
+    elif code in ORDER_RESPONSES:
+        drafts, refusal = draft_orders(message, settings.mapping, local)
+        if refusal in (NO_ORDER, NO_ORDER_NUMBER):
+            refusal = None  # a response need not repeat the order
+        if not drafts:
+            return replace(found, ignored="a response without order numbers")
+    elif code in NEVER_ANSWERED:
+        return replace(found, ignored="an acknowledgement")
+    else:
+        return replace(found, ignored=f"{kind} is not mapped")
+    return replace(found, drafts=tuple(drafts), refusal=refusal)

@@ -1,0 +1,209 @@
+"""HL7 data types to the values of events. Each reads one path; empty says nothing, `""` says cleared."""
+
+from decimal import Decimal, InvalidOperation
+
+from dosestream.events.records import Identifier
+from dosestream.hl7.escapes import unescape
+from dosestream.hl7.header import Delimiters
+from dosestream.hl7.path import CLEARED, Path, part
+from dosestream.hl7.reader import Group, Segment
+from dosestream.hl7.times import to_date
+
+# HL7 table 0001 to DICOM (0010,0040): ambiguous and not applicable are other; unknown says nothing.
+SEX = {"M": "M", "F": "F", "O": "O", "A": "O", "N": "O", CLEARED: CLEARED}
+
+# HL7 table 0485 (TQ1-9, ORC-7.6) to DICOM (0040,1003), IHE Radiology TF-2 table 4.5.
+PRIORITY = {
+    **dict.fromkeys(("S", "STAT"), "STAT"),
+    **dict.fromkeys(("A", "P", "C", "HIGH"), "HIGH"),
+    **dict.fromkeys(("R", "ROUTINE"), "ROUTINE"),
+    **dict.fromkeys(("T", "MEDIUM"), "MEDIUM"),
+    **dict.fromkeys(("L", "LOW"), "LOW"),
+    CLEARED: CLEARED,
+}
+
+# OBX-3 (LOINC, or the words) to the field; OBX-6 (UCUM and what is met) to the factor.
+WEIGHT_CODES = frozenset({"29463-7", "3141-9", "body weight", "weight", "patient weight"})
+HEIGHT_CODES = frozenset({"8302-2", "3137-7", "body height", "height", "patient height"})
+KILOGRAMS = {
+    **dict.fromkeys(("kg", "kgs", "kilogram", ""), Decimal(1)),
+    "g": Decimal("0.001"),
+    **dict.fromkeys(("lb", "lbs", "[lb_av]"), Decimal("0.45359237")),
+}
+METRES = {
+    "m": Decimal(1),
+    "cm": Decimal("0.01"),
+    "mm": Decimal("0.001"),
+    **dict.fromkeys(("in", "[in_i]", "[in_us]"), Decimal("0.0254")),
+}
+
+
+def text(path: Path, group: Group) -> str:
+    """The value with its escapes resolved."""
+    return path.value(group).strip()
+
+
+def as_sent(path: Path, group: Group) -> str:
+    """The value with escapes and inner delimiters."""
+    return path.raw(group).strip()
+
+
+def first(path: Path, group: Group) -> str:
+    """The first component: what a plain field means, whatever a sender adds behind it."""
+    value = path.raw(group)
+    if not value or value == CLEARED:
+        return value
+    return _plain(value, _delimiters(path, group))
+
+
+def issuer(path: Path, group: Group) -> str:
+    """EI.2, else EI.3: namespace id, else universal id."""
+    value = path.raw(group)
+    if not value or value == CLEARED:
+        return ""
+    delimiters = _delimiters(path, group)
+    component = delimiters.component
+    return _plain(part(value, component, 2), delimiters) or _plain(part(value, component, 3), delimiters)
+
+
+def authority(path: Path, group: Group) -> str:
+    """CX.4.1, else CX.4.2: namespace id, else universal id."""
+    value = path.raw(group)
+    if not value or value == CLEARED:
+        return ""
+    return _authority(value, _delimiters(path, group))
+
+
+def identifiers(path: Path, group: Group) -> tuple[Identifier, ...]:
+    """Every repetition of a CX field that has a value."""
+    segment = group.first(path.segment)
+    return cx_repetitions(segment, path.field) if segment is not None else ()
+
+
+def cx_repetitions(segment: Segment, field: int) -> tuple[Identifier, ...]:
+    """Every repetition of a CX field of one segment; a cleared identifier is none."""
+    value = segment.field(field)
+    if not value or value == CLEARED:
+        return ()
+    delimiters = segment.delimiters
+    found = []
+    for repetition in value.split(delimiters.repetition):
+        identifier = _plain(part(repetition, delimiters.component, 1), delimiters)
+        if identifier and identifier != CLEARED:
+            type_code = _plain(part(repetition, delimiters.component, 5), delimiters)
+            found.append(
+                Identifier(
+                    authority=_authority(repetition, delimiters), value=identifier, type_code=type_code
+                )
+            )
+    return tuple(found)
+
+
+def person(path: Path, group: Group) -> str:
+    """XPN as DICOM PN: HL7 says family, given, middle, suffix, prefix; DICOM says prefix before suffix."""
+    return _person(path, group, 1)
+
+
+def practitioner(path: Path, group: Group) -> str:
+    """XCN as DICOM PN: its first component is an id."""
+    return _person(path, group, 2)
+
+
+def named_practitioner(path: Path, group: Group) -> str:
+    """NDL as DICOM PN: its first component holds the id and the name in subcomponents; XCN is met as well."""
+    value = path.raw(group)
+    if not value or value == CLEARED:
+        return value
+    delimiters = _delimiters(path, group)
+    name = part(value, delimiters.component, 1)
+    if delimiters.subcomponent in name:
+        parts = name.split(delimiters.subcomponent)
+        return _pn([unescape(piece, delimiters) for piece in parts[1:6]])
+    return practitioner(path, group)
+
+
+def birth_date(path: Path, group: Group) -> str:
+    """`YYYY-MM-DD` of the first eight digits; what is no date says nothing."""
+    value = path.raw(group)
+    return value if value == CLEARED else to_date(value)
+
+
+def sex(path: Path, group: Group) -> str:
+    """M, F or O; unknown says nothing."""
+    return SEX.get(first(path, group).upper(), "")
+
+
+def priority(path: Path, group: Group) -> str:
+    """DICOM's word for the priority; one that is not listed says nothing."""
+    return PRIORITY.get(first(path, group).upper(), "")
+
+
+def quantity(group: Group, codes: frozenset[str], factors: dict[str, Decimal]) -> str:
+    """OBX-5 of the first observation with one of the codes, times the factor of its unit; empty where none.
+
+    A unit that is not listed says nothing: half a guess would be a wrong weight.
+    """
+    for segment in (*group.all("OBX"), *(group.outer.all("OBX") if group.outer is not None else ())):
+        delimiters = segment.delimiters
+        observed = segment.field(3)
+        if not observed:
+            continue
+        if not any(piece.strip().casefold() in codes for piece in observed.split(delimiters.component)[:2]):
+            continue
+        value = _plain(segment.field(5), delimiters)
+        if value == CLEARED:
+            return CLEARED
+        factor = factors.get(_plain(segment.field(6), delimiters).casefold())
+        try:
+            number = Decimal(value) * factor if factor is not None else None
+        except InvalidOperation:
+            number = None
+        if number is not None and number.is_finite() and 0 < number < 1000:
+            return f"{number.normalize():f}"
+    return ""
+
+
+def _delimiters(path: Path, group: Group) -> Delimiters:
+    segment = group.first(path.segment)
+    assert segment is not None  # its field had a value
+    return segment.delimiters
+
+
+def _plain(value: str, delimiters: Delimiters) -> str:
+    """The first subcomponent of the first component, escapes resolved."""
+    if delimiters.component in value:
+        value = value.split(delimiters.component, 1)[0]
+    if delimiters.subcomponent in value:
+        value = value.split(delimiters.subcomponent, 1)[0]
+    return unescape(value, delimiters).strip()
+
+
+def _authority(value: str, delimiters: Delimiters) -> str:
+    assigner = part(value, delimiters.component, 4)
+    if not assigner or assigner == CLEARED:
+        return ""
+    return (
+        unescape(part(assigner, delimiters.subcomponent, 1), delimiters).strip()
+        or unescape(part(assigner, delimiters.subcomponent, 2), delimiters).strip()
+    )
+
+
+def _person(path: Path, group: Group, family: int) -> str:
+    value = path.raw(group)
+    if not value or value == CLEARED:
+        return value
+    delimiters = _delimiters(path, group)
+    parts = value.split(delimiters.component)[family - 1 : family + 4]
+    return _pn([_plain(piece, delimiters) for piece in parts])
+
+
+# A component of a DICOM PN cannot hold these.
+_NOT_IN_PN = str.maketrans("^=\\", "   ")
+
+
+def _pn(parts: list[str]) -> str:
+    """Family, given, middle, suffix, prefix as DICOM PN without trailing carets (PS3.5 section 6.2.1)."""
+    family, given, middle, suffix, prefix = (
+        "" if piece == CLEARED else piece.translate(_NOT_IN_PN).strip() for piece in [*parts, *[""] * 5][:5]
+    )
+    return "^".join((family, given, middle, prefix, suffix)).rstrip("^")
