@@ -1,0 +1,397 @@
+"""The simulated hospital: people, orders and scans that change as the scenario is played.
+
+Each action changes the world and puts what the hospital's systems would say about it on the timeline. The
+truth (`truth.py`) is read from the world afterwards, so it says what happened, not what a receiver should
+conclude from the messages.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from random import Random
+from uuid import UUID
+
+from dosestream.simulate import dose_reports, hl7_messages, people
+from dosestream.simulate.dose_reports import KINDS, Exposures, Header, Request
+from dosestream.simulate.hl7_messages import OrderGroup, Person, Sender
+from dosestream.simulate.procedures import CATALOGUE, ROOMS, Procedure, Room
+from dosestream.simulate.timeline import DICOM, HL7, SECOND, Step, in_order
+
+# What the status of an order is called once these two codes (ORC-1, ORC-5) were the last said about it.
+STATUS: Mapping[tuple[str, str], str] = {
+    ("NW", ""): "SCHEDULED",
+    ("NW", "SC"): "SCHEDULED",
+    ("XO", "SC"): "SCHEDULED",
+    ("SC", "IP"): "STARTED",
+    ("SC", "CM"): "COMPLETED",
+    ("XO", "CM"): "COMPLETED",
+    ("CA", "CA"): "CANCELED",
+    ("CA", ""): "CANCELED",
+    ("DC", "CA"): "DISCONTINUED",
+}
+# The sending systems.
+HIS = Sender("HIS", "HIS", "HOSP")
+EMR = Sender("EMR", "EMR", "HOSP", "2.5.1", "UNICODE UTF-8", enhanced=True, offset_minutes=60)
+RIS = Sender("RIS", "RIS", "RADIOLOGY", "2.3.1", "8859/1")
+RIS2 = Sender("RIS2", "RIS2", "RADIOLOGY", "2.5.1", "UNICODE UTF-8")
+ORDER_FORMS = {"ORM": hl7_messages.orm, "OMG": hl7_messages.omg, "OMI": hl7_messages.omi}
+
+
+@dataclass(eq=False, slots=True)
+class Chart:
+    """A patient record under one identifier. `told` once an ADT has named it."""
+
+    identifier: str
+    authority: str
+    name: str
+    birth_date: date | None
+    sex: str
+    address: str
+    merged_into: "Chart | None" = None
+    told: bool = False
+
+    def survivor(self) -> "Chart":
+        """The record this one ended up in, itself where nobody merged it."""
+        return self if self.merged_into is None else self.merged_into.survivor()
+
+    def person(self) -> Person:
+        return Person(
+            self.identifier, self.authority, self.name, self.birth_date, self.sex, address=self.address
+        )
+
+
+@dataclass(eq=False, slots=True)
+class Order:
+    """An imaging order. `told` holds the attributes that some message has named; the rest nobody outside knows."""
+
+    chart: Chart
+    procedure: Procedure
+    modality: str
+    placer: str
+    filler: str
+    accession: str
+    requested_procedure_id: str
+    step_id: str
+    study_uid: str
+    scheduled_at: int
+    group: str = ""
+    status: str = ""
+    told: set[str] = field(default_factory=set)
+
+
+@dataclass(eq=False, slots=True)
+class Scan:
+    """A study done.
+
+    Attributes:
+        chart: who was scanned; None where the scanner was told nobody.
+        orders: what it was done for, the primary first.
+        link_state, link_method: as the scenario means it; `conflict` where the wrong worklist entry was chosen.
+        accession: what the reports say.
+        counted: the exposures of each report whose totals count.
+    """
+
+    chart: Chart | None
+    room: Room
+    procedure: Procedure
+    study_uid: str
+    study_at: int
+    orders: tuple[Order, ...]
+    link_state: str
+    link_method: str
+    accession: str
+    request: Request | None = None
+    description: str = ""
+    counted: list[Exposures] = field(default_factory=list)
+    dose: bool = True
+
+
+@dataclass(slots=True)
+class Hospital:
+    """One site on one day.
+
+    Attributes:
+        rng: the only source of chance.
+        day: the day played.
+        tag: digits unique to site, day and seed, part of every identifier.
+        default_authority: this site's authority is the receiver's default, so a system may leave it out.
+    """
+
+    rng: Random
+    day: date
+    tag: str
+    authority: str = "HOSP"
+    default_authority: bool = True
+    charts: list[Chart] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    scans: list[Scan] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    serials: dict[str, int] = field(default_factory=dict)
+
+    # Identifiers and time.
+
+    def serial(self, prefix: str, width: int = 4) -> str:
+        """The next identifier of its kind, at most 16 characters."""
+        self.serials[prefix] = self.serials.get(prefix, 0) + 1
+        return f"{prefix}{self.tag}{self.serials[prefix]:0{width}d}"
+
+    def uid(self) -> str:
+        """A UID from a UUID (PS3.5, B.2)."""
+        return f"2.25.{UUID(int=self.rng.getrandbits(128), version=4).int}"
+
+    def clock(self, hours: float) -> int:
+        """A time of the day played, microseconds since 1970 UTC, in whole seconds."""
+        midnight = int(datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC).timestamp())
+        return (midnight + int(hours * 3600)) * SECOND
+
+    def room(self, ae_title: str) -> Room:
+        return next(room for room in ROOMS if room.ae_title == ae_title)
+
+    # The timeline.
+
+    def say(
+        self, sender: Sender, at: int, kind: str, name: str, body: bytes, held: int = 0, answer: str = ""
+    ) -> None:
+        """One HL7 message leaves; `answer`: what a correct receiver says, where that is not acceptance."""
+        expected = answer or ("CA" if sender.enhanced else "AA")
+        sent = at + held + self.rng.randint(1, 9) * SECOND
+        self.steps.append(Step(sent, at, HL7, sender.name, name, kind, body, expected))
+
+    def again(self, after: int) -> None:
+        """The last thing sent goes out once more, byte for byte, `after` microseconds later."""
+        last = self.steps[-1]
+        self.steps.append(replace(last, sent_at=last.sent_at + after))
+
+    def timeline(self) -> tuple[Step, ...]:
+        return in_order(self.steps)
+
+    # Patients.
+
+    def chart(self, somebody: people.Human | None = None, sex: str = "") -> Chart:
+        """A record for somebody (new, unless given); nobody has told of it yet."""
+        who = somebody or people.human(self.rng, sex)
+        chart = Chart(self.serial("P"), self.authority, who.name, who.birth_date, who.sex, who.address)
+        self.charts.append(chart)
+        return chart
+
+    def tell(
+        self,
+        chart: Chart,
+        at: int,
+        trigger: str,
+        sender: Sender | None = None,
+        held: int = 0,
+        cleared: frozenset[str] = frozenset(),
+    ) -> None:
+        """An ADT message about the record as it is now."""
+        chart.told = True
+        person = replace(chart.person(), cleared=cleared)
+        sender = sender or (EMR if trigger in ("A28", "A31") else HIS)
+        name = self.control_id(sender)
+        body = hl7_messages.adt(sender, trigger, at, name, person, location="RAD^^1")
+        self.say(sender, at, f"ADT^{trigger}", name, body, held)
+
+    def merge(self, retired: Chart, survivor: Chart, at: int, trigger: str = "A40", held: int = 0) -> None:
+        """The retired record is merged into the survivor (A40), or its identifier changed to it (A47)."""
+        retired.merged_into = survivor
+        survivor.told = retired.told = True
+        name = self.control_id(HIS)
+        prior = hl7_messages.cx(retired.identifier, retired.authority)
+        body = hl7_messages.adt(HIS, trigger, at, name, survivor.person(), prior=prior)
+        self.say(HIS, at, f"ADT^{trigger}", name, body, held)
+
+    def renumber(self, chart: Chart, at: int, held: int = 0) -> Chart:
+        """The record's identifier is changed (A47); the new record is returned."""
+        new = Chart(self.serial("P"), self.authority, chart.name, chart.birth_date, chart.sex, chart.address)
+        self.charts.append(new)
+        self.merge(chart, new, at, "A47", held)
+        return new
+
+    # Orders.
+
+    def order(
+        self, chart: Chart, room: Room, scheduled_at: int, announces_uid: bool = True, group: str = ""
+    ) -> Order:
+        """An order for an exam of this room; nobody has told of it yet."""
+        order = Order(
+            chart=chart,
+            procedure=self.rng.choice(CATALOGUE[room.kind]),
+            modality=room.modality,
+            placer=self.serial("H"),
+            filler=self.serial("F"),
+            accession=self.serial("A"),
+            requested_procedure_id=self.serial("R"),
+            step_id=self.serial("S"),
+            study_uid=self.uid() if announces_uid else "",
+            scheduled_at=scheduled_at,
+            group=group,
+        )
+        self.orders.append(order)
+        return order
+
+    def place(self, order: Order, at: int, held: int = 0) -> None:
+        """The HIS places the order: placer number only (IHE RAD-2)."""
+        named = {"placer", "procedure"}
+        self._order_message(HIS, "ORM", (order,), "NW", "", at, held, named)
+
+    def schedule(
+        self, orders: Sequence[Order], at: int, form: str = "ORM", held: int = 0, placer: bool = True
+    ) -> None:
+        """The RIS schedules orders in one message, with every number it gave them (IHE RAD-4)."""
+        named = {
+            "filler",
+            "accession",
+            "requested_procedure_id",
+            "step_id",
+            "study_uid",
+            "procedure",
+            "modality",
+        }
+        named |= {"placer"} if placer else set()
+        self._order_message(self._ris(form), form, orders, "NW", "SC", at, held, named)
+
+    def progress(
+        self, order: Order, at: int, control: str, status: str, held: int = 0, brief: bool = False
+    ) -> None:
+        """The RIS reports a change of status; `brief` names the order by its numbers only."""
+        named = {"placer", "filler", "procedure"} & (order.told | {"filler", "procedure"})
+        named |= set() if brief else {"accession", "requested_procedure_id", "step_id", "modality"}
+        self._order_message(RIS, "ORM", (order,), control, status, at, held, named)
+
+    def withdraw(self, order: Order, at: int, held: int = 0) -> None:
+        """The HIS cancels its order, naming the placer number alone."""
+        self._order_message(HIS, "ORM", (order,), "CA", "", at, held, {"placer", "procedure"})
+
+    def correct(self, order: Order, procedure: Procedure, at: int, status: str, held: int = 0) -> None:
+        """The RIS changes the procedure (XO)."""
+        order.procedure = procedure
+        self.progress(order, at, "XO", status, held)
+
+    def result(self, order: Order, at: int, held: int = 0) -> None:
+        """The radiologist's report (ORU^R01)."""
+        name = self.control_id(RIS)
+        group = self._group(
+            order, "RE", "CM", at, {"placer", "filler", "accession", "procedure"} & order.told
+        )
+        finding = "No acute abnormality. Comparison: none | see images & prior report."
+        body = hl7_messages.oru(RIS, at, name, self._known_to_ris(order.chart), group, finding)
+        self.say(RIS, at, "ORU^R01", name, body, held)
+
+    def _order_message(
+        self,
+        sender: Sender,
+        form: str,
+        orders: Sequence[Order],
+        control: str,
+        status: str,
+        at: int,
+        held: int,
+        named: set[str],
+    ) -> None:
+        groups = []
+        for order in orders:
+            order.status = STATUS[control, status]
+            groups.append(self._group(order, control, status, at, named))
+            order.told |= named - ({"study_uid"} if not order.study_uid else set())
+        person = orders[0].chart.person()
+        if sender is not HIS:
+            person = self._known_to_ris(orders[0].chart)
+        name = self.control_id(sender)
+        kind = {"ORM": "ORM^O01", "OMG": "OMG^O19", "OMI": "OMI^O23"}[form]
+        body = ORDER_FORMS[form](sender, at, name, person, groups)
+        self.say(sender, at, kind, name, body, held)
+
+    def _group(self, order: Order, control: str, status: str, at: int, named: set[str]) -> OrderGroup:
+        def tell(attribute: str) -> str:
+            return getattr(order, attribute) if attribute in named else ""
+
+        return OrderGroup(
+            control=control,
+            status=status,
+            placer=tell("placer"),
+            filler=tell("filler"),
+            group=order.group,
+            accession=tell("accession"),
+            requested_procedure_id=tell("requested_procedure_id"),
+            step_id=tell("step_id"),
+            study_uid=tell("study_uid"),
+            procedure=order.procedure,
+            modality=tell("modality"),
+            scheduled_at=order.scheduled_at,
+            transaction_at=at,
+        )
+
+    def _known_to_ris(self, chart: Chart) -> Person:
+        """The RIS leaves the assigning authority out where there is only one hospital."""
+        person = chart.person()
+        return replace(person, authority="") if self.default_authority else person
+
+    def _ris(self, form: str) -> Sender:
+        return RIS if form == "ORM" else RIS2
+
+    def control_id(self, sender: Sender) -> str:
+        """The next MSH-10 of a system, at most 20 characters."""
+        return self.serial(sender.name, 5)
+
+    # Scans.
+
+    def scan(
+        self,
+        room: Room,
+        at: int,
+        chart: Chart | None,
+        orders: Sequence[Order] = (),
+        state: str = "linked",
+        method: str = "",
+        accession: str = "",
+        request: Request | None = None,
+        description: str = "",
+    ) -> Scan:
+        """A study begins. With method `study_uid` it takes the UID its order announced."""
+        procedure = orders[0].procedure if orders else self.rng.choice(CATALOGUE[room.kind])
+        uid = orders[0].study_uid if method == "study_uid" else self.uid()
+        scan = Scan(
+            chart, room, procedure, uid, at, tuple(orders), state, method, accession, request, description
+        )
+        self.scans.append(scan)
+        return scan
+
+    def expose(self, scan: Scan, at: int) -> Exposures:
+        """What the scanner irradiates in one go."""
+        return KINDS[scan.room.kind].expose(self.rng, scan.room, scan.procedure, at, self.uid)
+
+    def report(
+        self, scan: Scan, exposures: Exposures, at: int, replaces: bool = False, held: int = 0
+    ) -> None:
+        """The scanner sends a dose report of these exposures; `replaces`: it holds all that earlier ones held."""
+        if replaces:
+            scan.counted.clear()
+        scan.counted.append(exposures)
+        header = self._header(scan, at)
+        self._store(
+            scan, header.instance_uid, "dose report", dose_reports.report(header, exposures), at, held
+        )
+
+    def image(self, scan: Scan, at: int, held: int = 0) -> None:
+        """The scanner sends an image and no dose report."""
+        scan.dose = False
+        header = self._header(scan, at)
+        self._store(scan, header.instance_uid, "image", dose_reports.image(header), at, held)
+
+    def _header(self, scan: Scan, at: int) -> Header:
+        return Header(
+            study_uid=scan.study_uid,
+            series_uid=self.uid(),
+            instance_uid=self.uid(),
+            room=scan.room,
+            study_at=scan.study_at,
+            content_at=at,
+            person=scan.chart.person() if scan.chart else None,
+            accession=scan.accession,
+            description=scan.description,
+            request=scan.request,
+        )
+
+    def _store(self, scan: Scan, name: str, kind: str, body: bytes, at: int, held: int) -> None:
+        sent = at + held + self.rng.randint(5, 40) * SECOND
+        self.steps.append(Step(sent, at, DICOM, scan.room.ae_title, name, kind, body, "0000"))
