@@ -1,0 +1,136 @@
+"""Content items of a structured report (PS3.3 C.17.3), read from the plain data sets of `dataset`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from dosestream.dose.charset import Charset
+from dosestream.dose.concepts import RETIRED, SNOMED_RT, Code
+from dosestream.dose.dataset import DataSet
+from dosestream.dose.moments import Moment, Zone, from_date_time
+from dosestream.dose.units import UnitError, convert
+
+CODE_VALUE: Final = 0x00080100
+SCHEME: Final = 0x00080102
+MEANING: Final = 0x00080104
+LONG_CODE_VALUE: Final = 0x00080119
+URN_CODE_VALUE: Final = 0x00080120
+UNITS_CODE: Final = 0x004008EA
+VALUE_TYPE: Final = 0x0040A040
+CONCEPT_NAME: Final = 0x0040A043
+DATE_TIME: Final = 0x0040A120
+UID: Final = 0x0040A124
+TEXT: Final = 0x0040A160
+CONCEPT_CODE: Final = 0x0040A168
+MEASURED_VALUE: Final = 0x0040A300
+NUMERIC_VALUE: Final = 0x0040A30A
+CONTENT: Final = 0x0040A730
+
+NO_CODE: Final[Code] = ("", "")
+
+
+@dataclass(slots=True)
+class Reading:
+    """What reading one report's content needs, and what of it could not be read.
+
+    Attributes:
+        charset: decodes its text.
+        zone: of date-times without offset.
+        unread: concept and reason, one sentence each.
+    """
+
+    charset: Charset
+    zone: Zone
+    unread: list[str] = field(default_factory=list)
+
+    def give_up(self, concept: Code, reason: str) -> None:
+        """Note an item that could not be read (once)."""
+        sentence = f"{concept[0]},{concept[1]}: {reason}"
+        if sentence not in self.unread:
+            self.unread.append(sentence)
+
+    def numbers(self, item: DataSet, concept: Code, unit: str) -> list[tuple[float, str, str]]:
+        """The values of a NUM item in the unit: (value, value as stored, unit as stored).
+
+        Empty for an empty Measured Value Sequence (PS3.3 C.18.1: measured, but no value). Several values in
+        one element are illegal and read all the same.
+        """
+        measured = items(item, MEASURED_VALUE)
+        if not measured:
+            return []
+        stored_unit = self.unit(measured[0])
+        result = []
+        for stored in leaf(measured[0], NUMERIC_VALUE).split("\\"):
+            stored = stored.strip(" \0")
+            if not stored:
+                continue
+            try:
+                result.append((convert(stored, stored_unit, unit), stored, stored_unit))
+            except UnitError as error:
+                self.give_up(concept, str(error))
+        return result
+
+    def unit(self, measured: DataSet) -> str:
+        """The unit's code as stored (UCUM), empty where there is none."""
+        units = items(measured, UNITS_CODE)
+        return leaf(units[0], CODE_VALUE) if units else ""
+
+    def word(self, item: DataSet) -> str:
+        """The value of a CODE item as its meaning (else its code), or of a TEXT item."""
+        if codes := items(item, CONCEPT_CODE):
+            return self._text(codes[0], MEANING) or code_of(codes[0])[0]
+        return self._text(item, TEXT)
+
+    def moment(self, item: DataSet) -> Moment | None:
+        """The value of a DATETIME item."""
+        return from_date_time(leaf(item, DATE_TIME), self.zone)
+
+    def _text(self, item: DataSet, tag: int) -> str:
+        value = item.get(tag, b"")
+        return self.charset.text(value, "content item text") if isinstance(value, bytes) else ""
+
+
+def children(item: DataSet) -> Iterator[tuple[Code, DataSet]]:
+    """The items of the Content Sequence, each with the code of its concept name."""
+    for child in items(item, CONTENT):
+        names = child.get(CONCEPT_NAME)
+        yield (code_of(names[0]) if names and isinstance(names, list) else NO_CODE), child
+
+
+def items(item: DataSet, tag: int) -> list[DataSet]:
+    """The items of a sequence; none where it is absent or no sequence."""
+    value = item.get(tag)
+    return value if isinstance(value, list) else []
+
+
+def leaf(item: DataSet, tag: int) -> str:
+    """A value of the default repertoire (UI, CS, DS, DT and the like) without padding; empty where absent."""
+    value = item.get(tag, b"")
+    return value.decode("latin-1").replace("\0", "").strip() if isinstance(value, bytes) else ""
+
+
+def value_code(item: DataSet) -> Code:
+    """The value of a CODE item as a code."""
+    codes = items(item, CONCEPT_CODE)
+    return code_of(codes[0]) if codes else NO_CODE
+
+
+def code_of(item: DataSet) -> Code:
+    """A code sequence item as (value, scheme), retired SNOMED-RT codes as their SNOMED CT successors."""
+    value = item.get(CODE_VALUE) or item.get(LONG_CODE_VALUE) or item.get(URN_CODE_VALUE) or b""
+    scheme = item.get(SCHEME, b"")
+    if isinstance(value, bytes) and isinstance(scheme, bytes):
+        return _code(value, scheme)
+    return NO_CODE
+
+
+@lru_cache(maxsize=4096)
+def _code(value: bytes, scheme: bytes) -> Code:
+    code = (
+        value.decode("latin-1").replace("\0", "").strip(),
+        scheme.decode("latin-1").replace("\0", "").strip(),
+    )
+    if code[1] in SNOMED_RT:
+        return RETIRED.get(code[0], code)
+    return code

@@ -1,0 +1,278 @@
+"""A lean reader of encoded DICOM data sets (PS3.5 section 7): only what dose extraction needs, in one pass.
+
+A data set becomes a plain dict from tag to value: bytes as stored for an ordinary element, a list of data
+sets for a sequence. Sequences nobody asked for are stepped over. Nothing is converted or validated here, so
+an illegal VR, UID or number costs its own element at most; only bytes that end too early are an error.
+"""
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+DataSet = dict[int, "bytes | list[DataSet]"]
+
+ITEM: Final = 0xFFFEE000
+ITEM_END: Final = 0xFFFEE00D
+SEQUENCE_END: Final = 0xFFFEE0DD
+UNDEFINED: Final = 0xFFFFFFFF
+PIXEL_DATA: Final = 0x7FE00000
+# Deeper than any report; garbage must not exhaust the stack.
+MAX_DEPTH: Final = 48
+
+# PS3.5 table 7.1-1: VRs whose explicit header has two reserved bytes and a length of four.
+LONG_VRS: Final = frozenset(
+    vr.encode() for vr in ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]
+)
+SHORT_VRS: Final = frozenset(
+    vr.encode()
+    for vr in [
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FL",
+        "FD",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "SL",
+        "SS",
+        "ST",
+        "TM",
+        "UI",
+        "UL",
+        "US",
+    ]
+)
+# A wanted sequence has one of these; `b""` is implicit VR.
+SEQUENCE_VRS: Final = frozenset((b"SQ", b"UN", b""))
+# Of undefined length they are encapsulated fragments (an icon's pixel data), not items with elements.
+FRAGMENT_VRS: Final = frozenset((b"OB", b"OW"))
+
+# The sequences that are read; every other one is stepped over.
+SEQUENCES: Final = frozenset(
+    (
+        0x00080051,  # Issuer of Accession Number Sequence
+        0x00081032,  # Procedure Code Sequence
+        0x00100024,  # Issuer of Patient ID Qualifiers Sequence
+        0x00321064,  # Requested Procedure Code Sequence
+        0x00400275,  # Request Attributes Sequence
+        0x004008EA,  # Measurement Units Code Sequence
+        0x0040A043,  # Concept Name Code Sequence
+        0x0040A168,  # Concept Code Sequence
+        0x0040A300,  # Measured Value Sequence
+        0x0040A370,  # Referenced Request Sequence
+        0x0040A504,  # Content Template Sequence
+        0x0040A730,  # Content Sequence
+        0x04000561,  # Original Attributes Sequence
+    )
+)
+
+
+class DataSetError(Exception):
+    """Bytes that are no data set, or end before it does.
+
+    Attributes:
+        code: short and stable: truncated, unreadable.
+        location: the tag being read, as (gggg,eeee); empty where there is none.
+    """
+
+    def __init__(self, code: str, reason: str, tag: int = 0) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.location = tag_text(tag) if tag else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a data set is encoded: explicit or implicit VR, byte order."""
+
+    explicit: bool
+    big_endian: bool
+
+
+IMPLICIT_LITTLE: Final = Encoding(explicit=False, big_endian=False)
+
+
+def tag_text(tag: int) -> str:
+    """A tag as the standard prints it: (gggg,eeee)."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def read(buffer: bytes, encoding: Encoding) -> DataSet:
+    """The data set of these bytes, up to but without pixel data.
+
+    Raises:
+        DataSetError: truncated or unreadable, with the tag where it happened.
+    """
+    return _Reader(buffer, encoding).data_set(0, len(buffer), 0, stop_at_pixel_data=True)[0]
+
+
+def end_of_header(buffer: bytes, encoding: Encoding) -> int:
+    """How many bytes come before pixel data (group 7FE0) or any later group.
+
+    Raises:
+        DataSetError: truncated or unreadable before that.
+    """
+    return _Reader(buffer, encoding).data_set(0, len(buffer), 0, stop_at_pixel_data=True)[1]
+
+
+class _Reader:
+    def __init__(self, buffer: bytes, encoding: Encoding) -> None:
+        self._buffer = buffer
+        self._encoding = encoding
+        order = ">" if encoding.big_endian else "<"
+        self._tag = Struct(order + "HH").unpack_from
+        self._u16 = Struct(order + "H").unpack_from
+        self._u32 = Struct(order + "L").unpack_from
+        self._implicit: _Reader | None = None
+
+    def data_set(
+        self,
+        position: int,
+        end: int,
+        depth: int,
+        *,
+        stop_at_pixel_data: bool = False,
+        delimited: bool = False,
+    ) -> tuple[DataSet, int]:
+        """Elements from position to end (or item delimiter, which a delimited one needs), and where they ended."""
+        if depth > MAX_DEPTH:
+            raise DataSetError(
+                "unreadable", f"sequences are nested more than {MAX_DEPTH} deep: not a dose report"
+            )
+        buffer, explicit = self._buffer, self._encoding.explicit
+        read_tag, read_u16, read_u32 = self._tag, self._u16, self._u32
+        result: DataSet = {}
+        tag = 0
+        while position < end:
+            if end - position < 8:
+                # Some writers pad with zeros to an even block; anything else is a cut.
+                if depth == 0 and not buffer[position:end].strip(b"\0"):
+                    return result, end
+                raise DataSetError(
+                    "truncated", "the data set ends inside an element's header: send it again", tag
+                )
+            group, element = read_tag(buffer, position)
+            tag = group << 16 | element
+            if group == 0xFFFE:
+                if tag == ITEM_END:
+                    return result, position + 8
+                raise DataSetError(
+                    "unreadable", "an item or sequence delimiter where an element must be", tag
+                )
+            if stop_at_pixel_data and tag >= PIXEL_DATA:
+                return result, position
+            vr = buffer[position + 4 : position + 6]
+            if not explicit:
+                vr = b""
+                length, position = read_u32(buffer, position + 4)[0], position + 8
+            elif vr in SHORT_VRS:
+                length, position = read_u16(buffer, position + 6)[0], position + 8
+            elif vr in LONG_VRS:
+                if end - position < 12:
+                    raise DataSetError(
+                        "truncated", "the data set ends inside an element's header: send it again", tag
+                    )
+                length, position = read_u32(buffer, position + 8)[0], position + 12
+            else:
+                length, position = self._illegal_vr(position, end, vr)
+            if length != UNDEFINED and length > end - position:
+                raise DataSetError(
+                    "truncated",
+                    f"the element says {length} bytes and {end - position} are left: send it again",
+                    tag,
+                )
+            if length == UNDEFINED and vr in FRAGMENT_VRS:
+                position = self._fragments(position, end, tag)
+            elif length == UNDEFINED:
+                items, position = self._nested(vr).sequence(position, end, depth + 1, tag, delimited=True)
+                if tag in SEQUENCES:
+                    result[tag] = items
+            elif tag in SEQUENCES and vr in SEQUENCE_VRS:
+                result[tag] = self._nested(vr).sequence(position, position + length, depth + 1, tag)[0]
+                position += length
+            else:
+                if vr != b"SQ":
+                    result[tag] = buffer[position : position + length]
+                position += length
+        if delimited:
+            raise DataSetError("truncated", "the data set ends inside a sequence item: send it again", tag)
+        return result, position
+
+    def sequence(
+        self, position: int, end: int, depth: int, sequence_tag: int, *, delimited: bool = False
+    ) -> tuple[list[DataSet], int]:
+        """Items from position to end (or sequence delimiter, which a delimited one needs), and where they ended."""
+        buffer = self._buffer
+        items: list[DataSet] = []
+        while position < end:
+            if end - position < 8:
+                raise DataSetError(
+                    "truncated", "the sequence ends inside an item's header: send it again", sequence_tag
+                )
+            group, element = self._tag(buffer, position)
+            length = self._u32(buffer, position + 4)[0]
+            tag = group << 16 | element
+            position += 8
+            if tag == SEQUENCE_END:
+                return items, position
+            if tag != ITEM:
+                raise DataSetError(
+                    "unreadable", f"{tag_text(tag)} where a sequence item must begin", sequence_tag
+                )
+            if length == UNDEFINED:
+                item, position = self.data_set(position, end, depth, delimited=True)
+            elif length > end - position:
+                raise DataSetError(
+                    "truncated",
+                    f"the item says {length} bytes and {end - position} are left: send it again",
+                    sequence_tag,
+                )
+            else:
+                item, _ = self.data_set(position, position + length, depth)
+                position += length
+            items.append(item)
+        if delimited:
+            raise DataSetError(
+                "truncated", "the data set ends inside a sequence: send it again", sequence_tag
+            )
+        return items, position
+
+    def _fragments(self, position: int, end: int, tag: int) -> int:
+        """Where encapsulated fragments end (PS3.5 A.4)."""
+        while end - position >= 8:
+            group, element = self._tag(self._buffer, position)
+            length = self._u32(self._buffer, position + 4)[0]
+            if (group << 16 | element) == SEQUENCE_END:
+                return position + 8
+            position += 8 + length
+        raise DataSetError("truncated", "the data set ends inside encapsulated data: send it again", tag)
+
+    def _nested(self, vr: bytes) -> "_Reader":
+        """The reader of a sequence's items: one of VR UN is implicit little endian inside (PS3.5 6.2.2)."""
+        if vr != b"UN" or not self._encoding.explicit:
+            return self
+        if self._implicit is None:
+            self._implicit = _Reader(self._buffer, IMPLICIT_LITTLE)
+        return self._implicit
+
+    def _illegal_vr(self, position: int, end: int, vr: bytes) -> tuple[int, int]:
+        """Length and start of a value whose VR the standard does not know, as best the bytes allow."""
+        if not (vr.isalpha() and vr.isupper()):
+            if vr.strip(b"\0 ?-") == b"":
+                # A blank VR keeps the shape of a short one.
+                return self._u16(self._buffer, position + 6)[0], position + 8
+            # No VR at all: a writer that slipped into implicit VR.
+            return self._u32(self._buffer, position + 4)[0], position + 8
+        # PS3.5 6.2: VRs added later have the long form; two zero bytes and a length that fits say so.
+        if self._buffer[position + 6 : position + 8] == b"\0\0" and end - position >= 12:
+            length = self._u32(self._buffer, position + 8)[0]
+            if length <= end - position - 12:
+                return length, position + 12
+        return self._u16(self._buffer, position + 6)[0], position + 8

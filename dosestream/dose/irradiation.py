@@ -1,0 +1,212 @@
+"""One irradiation event: CT (PS3.16 TID 10013, 10014) or projection (TID 10003 with its parts A, B, C)."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dosestream.dose import concepts
+from dosestream.dose.concepts import NUMBERS, SOURCE_NUMBERS, UNITS_OF, WORD_FIELDS, WORDS, Code
+from dosestream.dose.content import CONTENT, UID, VALUE_TYPE, Reading, children, leaf, value_code
+from dosestream.dose.dataset import DataSet
+from dosestream.dose.moments import Moment
+from dosestream.events.records import IrradiationEvent, XRaySource
+
+PULSE_WIDTH: Final = "pulse_width_ms"
+
+
+@dataclass(slots=True)
+class Filter:
+    """One X-ray filter; thickness in mm."""
+
+    material: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def __str__(self) -> str:
+        bounds = [f"{bound:g}" for bound in (self.minimum, self.maximum) if bound is not None]
+        return f"{self.material} {'-'.join(bounds)} mm".strip() if bounds else self.material
+
+
+@dataclass(slots=True)
+class Tube:
+    """Numbers of one X-ray source container (CT), or of the event itself (projection)."""
+
+    identification: str = ""
+    numbers: dict[Code, list[float]] = field(default_factory=dict)
+
+    def values(self, name: str) -> list[float]:
+        """What was stated for a field, from the first of its concepts that has a value."""
+        return next(filter(None, (self.numbers.get(code, []) for code in SOURCE_NUMBERS[name].codes)), [])
+
+
+@dataclass(slots=True)
+class Event:
+    """What one pass over an event's items found."""
+
+    uid: str = ""
+    started: Moment | None = None
+    plane: str = ""
+    laterality: str = ""
+    phantom: str = ""
+    fluoroscopy: bool = False
+    words: dict[Code, str] = field(default_factory=dict)
+    numbers: dict[Code, list[float]] = field(default_factory=dict)
+    filters: list[Filter] = field(default_factory=list)
+    tubes: list[Tube] = field(default_factory=list)
+
+
+def read_event(item: DataSet, reading: Reading) -> Event:
+    """Walk the items of one event container."""
+    event = Event()
+    _walk(item, event, None, reading)
+    return event
+
+
+def to_record(event: Event, seen: dict[str, int], reading: Reading) -> IrradiationEvent:
+    """The event's record.
+
+    Args:
+        event: what was read.
+        seen: counts equal events without UID in this report, so that two exposures alike stay two.
+        reading: takes what cannot be decided.
+    """
+    values: dict[str, Any] = {name: _scalar(event, name, reading) for name in NUMBERS}
+    frames = values.pop("frames")
+    groups = _groups(event)
+    values |= {name: _common(columns) for name, columns in groups.items() if name != PULSE_WIDTH}
+    values |= {
+        name: next(filter(None, (event.words.get(code, "") for code in codes)), "")
+        for name, codes in WORDS.items()
+    }
+    values |= {
+        "started_at": event.started.at if event.started else None,
+        "plane": event.plane,
+        "ctdi_phantom": event.phantom,
+        "frames": None if frames is None else round(frames),
+        "filters": "; ".join(filter(None, map(str, event.filters))),
+        "laterality": event.laterality,
+    }
+    return IrradiationEvent(
+        irradiation_event_uid=event.uid or _derived_uid(event, values, seen),
+        no_event_uid=not event.uid,
+        sources=_sources(event, groups),
+        **values,
+    )
+
+
+def _walk(item: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    for concept, child in children(item):
+        if concept in UNITS_OF:
+            numbers = [number for number, _, _ in reading.numbers(child, concept, UNITS_OF[concept])]
+            (tube or event).numbers.setdefault(concept, []).extend(numbers)
+        elif concept in WORD_FIELDS:
+            event.words.setdefault(concept, reading.word(child))
+            if value_code(child) == concepts.FLUOROSCOPY:
+                event.fluoroscopy = True
+        elif concept in concepts.EVENT_UID:
+            event.uid = event.uid or leaf(child, UID)
+        elif concept == concepts.EVENT_STARTED:
+            event.started = event.started or reading.moment(child)
+        elif concept == concepts.PLANE:
+            event.plane = concepts.PLANES.get(value_code(child), "")
+        elif concept == concepts.LATERALITY:
+            event.laterality = event.laterality or concepts.SIDES.get(value_code(child), "")
+        elif concept == concepts.PHANTOM:
+            event.phantom = concepts.PHANTOMS.get(value_code(child)) or reading.word(child)
+        elif concept == concepts.X_RAY_FILTERS:
+            event.filters.append(_filter(child, reading))
+            continue
+        elif concept == concepts.X_RAY_SOURCE:
+            event.tubes.append(one := Tube())
+            _walk(child, event, one, reading)
+            continue
+        elif concept == concepts.X_RAY_SOURCE_ID and tube is not None:
+            tube.identification = reading.word(child)
+        elif (
+            concept[1] == "DCM"
+            and leaf(child, VALUE_TYPE) == "NUM"
+            and concept not in concepts.UNUSED_NUMBERS
+        ):
+            reading.give_up(concept, "a number that no dose template knows; is the code off by a digit?")
+        if CONTENT in child:
+            _walk(child, event, tube, reading)
+
+
+def _filter(item: DataSet, reading: Reading) -> Filter:
+    result = Filter()
+    for concept, child in children(item):
+        if concept == concepts.FILTER_MATERIAL:
+            result.material = reading.word(child)
+        elif concept in (concepts.FILTER_MINIMUM, concepts.FILTER_MAXIMUM):
+            for number, _, _ in reading.numbers(child, concept, "mm")[:1]:
+                if concept == concepts.FILTER_MINIMUM:
+                    result.minimum = number
+                else:
+                    result.maximum = number
+    return result
+
+
+def _scalar(event: Event, name: str, reading: Reading) -> float | None:
+    for code in NUMBERS[name].codes:
+        if numbers := event.numbers.get(code):
+            if len(set(numbers)) > 1:
+                reading.give_up(
+                    code, f"{len(numbers)} values in one event where one is meant; the first is taken"
+                )
+            return numbers[0]
+    return None
+
+
+def _groups(event: Event) -> dict[str, list[float | None]]:
+    """Field to its value per tube or pulse group."""
+    whole = Tube(numbers=event.numbers)
+    groups: dict[str, list[float | None]] = {}
+    for name in SOURCE_NUMBERS:
+        # Stated for the event as a whole (exposure time in CT), or once per source container.
+        groups[name] = list(whole.values(name))
+        if not groups[name] and event.tubes:
+            groups[name] = [next(iter(tube.values(name)), None) for tube in event.tubes]
+    return groups
+
+
+def _common(values: Iterable[float | None]) -> float | None:
+    """The one value all state; None where they differ or none states one."""
+    distinct = {value for value in values if value is not None}
+    return distinct.pop() if len(distinct) == 1 else None
+
+
+def _sources(event: Event, groups: dict[str, list[float | None]]) -> tuple[XRaySource, ...]:
+    """A row per tube or pulse group where there are several; a value stated once for all stands with the event."""
+    count = max(len(event.tubes), *map(len, groups.values()))
+    if count < 2:
+        return ()
+    sources = []
+    for index in range(count):
+        values: dict[str, Any] = {
+            name: column[index] if index < len(column) else None
+            for name, column in groups.items()
+            if len(column) > 1
+        }
+        if index < len(event.tubes):
+            values["identification"] = event.tubes[index].identification
+        # Filters belong to pulse groups only where there are as many.
+        if len(event.filters) == count:
+            one = event.filters[index]
+            values |= {
+                "filter_material": one.material,
+                "filter_thickness_min_mm": one.minimum,
+                "filter_thickness_max_mm": one.maximum,
+            }
+        sources.append(XRaySource(number=index + 1, **values))
+    return tuple(sources)
+
+
+def _derived_uid(event: Event, values: dict[str, Any], seen: dict[str, int]) -> str:
+    """A UID from start and values (PS3.5 B.2 form), the same whenever the same event is reported."""
+    text = repr(
+        (event.started.local if event.started else "", sorted(values.items(), key=lambda pair: pair[0]))
+    )
+    nth = seen[text] = seen.get(text, 0) + 1
+    digest = hashlib.sha256(f"{nth}\0{text}".encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"

@@ -1,0 +1,203 @@
+"""A dose report's content (PS3.16 TID 10001, 10011, 10021) as a DoseReport record."""
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from dosestream.dose import concepts
+from dosestream.dose.concepts import ACCUMULATED, CONTAINERS, EVENT, TOTALS, Code
+from dosestream.dose.content import CONTENT, VALUE_TYPE, Reading, children, code_of, items, leaf, value_code
+from dosestream.dose.dataset import DataSet
+from dosestream.dose.irradiation import read_event, to_record
+from dosestream.dose.moments import Moment
+from dosestream.events.records import DoseReport, DoseTotal, IrradiationEvent
+
+CONCEPT_NAME: Final = 0x0040A043
+CONTENT_TEMPLATE: Final = 0x0040A504
+TEMPLATE_IDENTIFIER: Final = 0x0040DB00
+
+TEMPLATES: Final = frozenset(("10001", "10011", "10021"))
+# Templates of roots whose containers are missing or unreadable.
+ROOTS: Final[dict[Code, str]] = {
+    concepts.X_RAY_DOSE_REPORT: "10001",
+    concepts.RADIOPHARMACEUTICAL_DOSE_REPORT: "10021",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """A dose report, and when its irradiation began (for instances without Study Date and Time)."""
+
+    report: DoseReport
+    started: Moment | None
+    repeated_event_uid: bool
+
+
+@dataclass(slots=True)
+class _Report:
+    procedure: str = ""
+    mammography: bool = False
+    fluoroscopy: bool = False
+    started: Moment | None = None
+    ended: Moment | None = None
+    families: list[str] = field(default_factory=list)
+    totals: list[DoseTotal] = field(default_factory=list)
+    events: list[IrradiationEvent] = field(default_factory=list)
+    first_event: Moment | None = None
+    radionuclide: str = ""
+    radiopharmaceutical: str = ""
+    alike: dict[str, int] = field(default_factory=dict)
+
+
+def extract(root: DataSet, reading: Reading) -> Extraction | None:
+    """The dose of a structured report; None where the report is no dose report.
+
+    A report is one when its title says so or it has a container of a dose template.
+
+    Args:
+        root: the instance's data set.
+        reading: charset and zone; its `unread` is taken over.
+    """
+    report = _Report()
+    _root(root, report, reading)
+    names = items(root, CONCEPT_NAME)
+    title = code_of(names[0]) if names else ("", "")
+    if not report.families and title not in ROOTS:
+        return None
+    stated = {leaf(item, TEMPLATE_IDENTIFIER) for item in items(root, CONTENT_TEMPLATE)} & TEMPLATES
+    # What the report holds counts before what it says it is.
+    template = next(iter(report.families), "") or next(iter(stated), "") or ROOTS[title]
+    totals = _without_repeated_planes(report.totals, reading)
+    fluoroscopy = report.fluoroscopy or any(
+        total.value > 0 and (total.mode == "fluoro" or total.quantity == "fluoro_time") for total in totals
+    )
+    uids = [event.irradiation_event_uid for event in report.events]
+    return Extraction(
+        report=DoseReport(
+            template=template,
+            procedure=report.procedure,
+            fluoroscopy=fluoroscopy,
+            mammography=report.mammography,
+            started_at=report.started.at if report.started else None,
+            ended_at=report.ended.at if report.ended else None,
+            totals=totals,
+            events=tuple(report.events),
+            radionuclide=report.radionuclide,
+            radiopharmaceutical=report.radiopharmaceutical,
+            unread=tuple(reading.unread),
+        ),
+        started=report.started or report.first_event,
+        repeated_event_uid=len(set(uids)) < len(uids),
+    )
+
+
+def _root(item: DataSet, report: _Report, reading: Reading) -> None:
+    for concept, child in children(item):
+        if concept in CONTAINERS:
+            family, kind = CONTAINERS[concept]
+            if family not in report.families:
+                report.families.append(family)
+            if kind == EVENT:
+                _event(child, report, reading)
+            elif kind == ACCUMULATED:
+                _accumulated(child, report, reading)
+            else:
+                _administration(child, report, reading)
+        elif concept == concepts.PROCEDURE_REPORTED:
+            report.procedure = reading.word(child)
+            report.mammography = value_code(child) == concepts.MAMMOGRAPHY
+        elif concept in concepts.STARTED:
+            report.started = reading.moment(child)
+        elif concept in concepts.ENDED:
+            report.ended = reading.moment(child)
+        elif leaf(child, VALUE_TYPE) == "CONTAINER":
+            # Some writers wrap the templates in a container of their own.
+            _root(child, report, reading)
+
+
+def _event(item: DataSet, report: _Report, reading: Reading) -> None:
+    event = read_event(item, reading)
+    report.fluoroscopy = report.fluoroscopy or event.fluoroscopy
+    if event.started and (report.first_event is None or event.started.at < report.first_event.at):
+        report.first_event = event.started
+    report.events.append(to_record(event, report.alike, reading))
+
+
+def _accumulated(item: DataSet, report: _Report, reading: Reading) -> None:
+    plane = next(
+        (
+            concepts.PLANES.get(value_code(child), "")
+            for concept, child in children(item)
+            if concept == concepts.PLANE
+        ),
+        "",
+    )
+    _totals(item, plane, report, reading)
+
+
+def _administration(item: DataSet, report: _Report, reading: Reading) -> None:
+    """TID 10022: one administration of a radiopharmaceutical."""
+    _totals(item, "", report, reading)
+    for concept, child in children(item):
+        if concept in concepts.STARTED:
+            report.started = report.started or reading.moment(child)
+        elif concept in concepts.ENDED:
+            report.ended = report.ended or reading.moment(child)
+        elif concept in concepts.RADIOPHARMACEUTICAL:
+            report.radiopharmaceutical = report.radiopharmaceutical or reading.word(child)
+            for inner, grandchild in children(child):
+                if inner == concepts.RADIONUCLIDE:
+                    report.radionuclide = report.radionuclide or reading.word(grandchild)
+        elif concept == concepts.RADIONUCLIDE:
+            report.radionuclide = report.radionuclide or reading.word(child)
+
+
+def _totals(item: DataSet, plane: str, report: _Report, reading: Reading) -> None:
+    for concept, child in children(item):
+        if concept in TOTALS:
+            total = TOTALS[concept]
+            phantom, laterality = "", ""
+            for modifier, value in children(child):
+                if modifier == concepts.PHANTOM:
+                    phantom = concepts.PHANTOMS.get(value_code(value)) or reading.word(value)
+                elif modifier == concepts.LATERALITY:
+                    laterality = concepts.SIDES.get(value_code(value), "")
+            numbers = reading.numbers(child, concept, total.unit)
+            if len(numbers) > 1:
+                reading.give_up(concept, f"{len(numbers)} values where one is meant; the first is taken")
+            report.totals.extend(
+                DoseTotal(
+                    quantity=total.quantity,
+                    mode=total.mode,
+                    plane=plane,
+                    phantom=phantom,
+                    laterality=laterality,
+                    value=value,
+                    unit=total.unit,
+                    stored_value=stored_value,
+                    stored_unit=stored_unit,
+                )
+                for value, stored_value, stored_unit in numbers[:1]
+            )
+            continue
+        if (
+            concept[1] == "DCM"
+            and leaf(child, VALUE_TYPE) == "NUM"
+            and concept not in concepts.UNUSED_NUMBERS
+        ):
+            reading.give_up(concept, "a number that no dose template knows; is the code off by a digit?")
+        if CONTENT in child and leaf(child, VALUE_TYPE) == "CONTAINER":
+            _totals(child, plane, report, reading)
+
+
+def _without_repeated_planes(totals: list[DoseTotal], reading: Reading) -> tuple[DoseTotal, ...]:
+    """Totals add over planes, so one of all planes stays only where no plane states it itself."""
+    by_plane = {(total.quantity, total.mode) for total in totals if total.plane not in ("all", "")}
+    kept = []
+    for total in totals:
+        if total.plane != "all":
+            kept.append(total)
+        elif (total.quantity, total.mode) in by_plane:
+            reading.give_up(concepts.ALL_PLANES, f"{total.quantity} of all planes; its planes are stated too")
+        else:
+            kept.append(replace(total, plane=""))
+    return tuple(kept)
