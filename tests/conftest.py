@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from running_stack import RunningStack
 
 from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
@@ -16,7 +17,7 @@ from dosestream.embedded.postgres import EmbeddedPostgres
 from dosestream.kafka.admin import create_topics, publish_schemas
 from dosestream.settings import KafkaSettings
 
-SERVERS = {"embedded_kafka", "embedded_postgres"}
+SERVERS = {"embedded_kafka", "embedded_postgres", "stack", "start_stack"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,3 +91,26 @@ def fresh_database(embedded_postgres: EmbeddedPostgres) -> Callable[[], str]:
         return embedded_postgres.url(name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """One `dosestream up` for the session. A test may kill its services, and leaves it up."""
+    with RunningStack.start(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture
+def start_stack(tmp_path: Path) -> Iterator[Callable[..., RunningStack]]:
+    """Starts a `dosestream up` of the test's own over tmp_path; the test's end stops it."""
+    running: list[RunningStack] = []
+
+    def start(*arguments: str, wait: bool = True) -> RunningStack:
+        running.append(RunningStack.start(tmp_path, *arguments, wait=False))
+        if wait:
+            running[-1].wait_ready()
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()

@@ -109,15 +109,16 @@ def summary(document: dict[str, Any]) -> Table:
     return table
 
 
-def where_to_look(document: dict[str, Any]) -> Table:
-    """Addresses, and the first commands to try."""
-    table = Table.grid(padding=(0, 2))
+def where_to_look(document: dict[str, Any]) -> str:
+    """Addresses, and the first commands to try; lines that can be copied, however narrow the terminal."""
     mllp, dicom = document["mllp"], document["dicom"]
-    table.add_row("HL7 (MLLP)", f"{mllp['host']}:{mllp['port']}")
-    table.add_row("DICOM", f"{dicom['ae_title']}@{dicom['host']}:{dicom['port']}")
-    table.add_row("Kafka", f"{document['kafka']}  (topics radiology.*.v1)")
-    table.add_row("dose database", f"psql '{document['postgres']}' -c 'SELECT * FROM dose.study'")
-    table.add_row("data and logs", str(document["data_dir"]))
     ready_file = Path(document["data_dir"]) / "run" / "ready.json"
-    table.add_row("status", f"dosestream status --ready-file {ready_file}")
-    return table
+    lines = {
+        "HL7 (MLLP)": f"{mllp['host']}:{mllp['port']}",
+        "DICOM": f"{dicom['ae_title']}@{dicom['host']}:{dicom['port']}",
+        "Kafka": f"{document['kafka']}, topics radiology.*.v1",
+        "dose database": f"psql '{document['postgres']}' -c 'SELECT * FROM dose.study'",
+        "data and logs": str(document["data_dir"]),
+        "on duty": f"dosestream status --ready-file {ready_file}",
+    }
+    return "\n".join(f"{name:<14} {value}" for name, value in lines.items())

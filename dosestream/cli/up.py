@@ -64,7 +64,7 @@ def up(
         Path(os.environ["DOSESTREAM_CONFIG"]) if os.environ.get("DOSESTREAM_CONFIG") else None
     )
     wanted = Wanted(settings.load(config), config and config.absolute(), free_ports, kafka, postgres)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     # What lies in the data folder is about patients.
     os.umask(0o077)
     signal.signal(signal.SIGTERM, _ask)

@@ -1,0 +1,53 @@
+# make run, make test: each sets up what is missing first. Needs Python 3.11 or newer, Java 17, Maven.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+SOURCES := dosestream services tests $(wildcard bench)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-long check bench lint clean
+
+help:
+	@echo "make run        everything embedded, a simulated hospital day, until Ctrl-C"
+	@echo "make test       every test"
+	@echo "make check      lint, types, and the tests that need no servers: under a minute"
+	@echo "make setup      .venv and the broker's jars; also: test-long bench lint clean"
+
+setup: .venv/installed
+	@$(BIN)/python -m dosestream.embedded
+
+.venv/bin/pip:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
+	$(PYTHON) -m venv .venv
+
+.venv/locked: requirements.lock | .venv/bin/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/installed: pyproject.toml .venv/locked
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup
+	@exec $(BIN)/dosestream up $(UP)
+
+test: setup
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: setup
+	$(BIN)/python -m pytest -m long
+
+check: lint
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not stack and not long" tests/unit
+
+lint: .venv/installed
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+bench: setup
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
