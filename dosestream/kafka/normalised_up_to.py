@@ -37,6 +37,10 @@ BATCH = 200
 UNDER_WAY_BYTES = 32 * 1024 * 1024
 
 
+class RepairStoppedError(Exception):
+    """The repair was told to stop; the next start takes it up again."""
+
+
 class LowWater:
     """The contiguous low-water mark of one raw partition: pure, not locked.
 
@@ -124,6 +128,7 @@ class NormalisedUpTo:
         Raises:
             BrokerAwayError: try again when the broker is back; what was done is not lost.
             UnknownSchemaError: a raw record was written with a schema that is not known here.
+            RepairStoppedError: `stop()` was called.
         """
         count = 0
         for partition, (committed, low, high) in sorted(self._bounds().items()):
@@ -189,6 +194,10 @@ class NormalisedUpTo:
         if renew:
             self._committed_at = time.monotonic()
 
+    def stop(self) -> None:
+        """Let a repair that runs in another thread end soon."""
+        self._closing.set()
+
     def close(self) -> None:
         """Stop the timer and commit the marks once more."""
         self._closing.set()
@@ -212,6 +221,8 @@ class NormalisedUpTo:
                 self._consumer.poll(0)  # drops the client's own error events
                 self._mend()
                 self.commit()
+            except RepairStoppedError:
+                return
             except BrokerAwayError as error:
                 log.warning("%s", error)
             except Exception:  # the marks stay behind, which is safe; the listener goes on
@@ -253,6 +264,8 @@ class NormalisedUpTo:
         """Publish what is made from the raw records `[first, end)` and wait for it; how many records."""
         count = 0
         for batch in self._read(partition, first, end):
+            if self._closing.is_set():
+                raise RepairStoppedError(f"{self._topic}[{partition}]: the repair was stopped")
             pending = _Pending()
             for message in batch:
                 position = Position(partition, message.offset())
@@ -262,7 +275,7 @@ class NormalisedUpTo:
                     log.error("%s[%d]@%d is skipped: %s", self._topic, partition, position.offset, error)
                     continue
                 for publication in self._normalise(raw, position):
-                    pending.add(len(publication.value))
+                    pending.add(len(publication.value or b""))
                     self._publisher.publish(*publication, pending.done)
                 count += 1
                 if pending.size > UNDER_WAY_BYTES:

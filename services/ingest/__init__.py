@@ -1,0 +1,1 @@
+"""MLLP in: every message raw, then normalised, then answered."""

@@ -1,0 +1,97 @@
+"""What ingest puts into Kafka: records with their keys and headers. Pure."""
+
+from dataclasses import dataclass
+
+from dosestream.events import cloudevents
+from dosestream.events.codec import Codec
+from dosestream.events.identity import content_hash, record_key
+from dosestream.events.records import Event, Identifier, Order, Patient, RawMessage, Rejection
+from dosestream.kafka.publisher import Position, Publication
+from dosestream.kafka.topics import Topic
+from dosestream.mapping.normalise import Interpretation, Normalised, finish, normalise
+from dosestream.settings import Settings, SourceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Publications:
+    """Makes records as the site's settings say."""
+
+    settings: Settings
+    codec: Codec
+
+    def raw(self, found: Interpretation, raw: RawMessage) -> Publication:
+        """The raw record of a message, keyed by the patient it names first, else by its source."""
+        return Publication(
+            str(Topic.HL7_RAW),
+            self._key(found.source, found.identifiers, raw.source),
+            self.codec.encode(raw),
+            cloudevents.headers(
+                event_id=raw.content_hash[:32], source=raw.source, kind="hl7.raw", at=raw.received_at
+            ),
+        )
+
+    def normalised(self, found: Interpretation, raw: RawMessage, position: Position) -> list[Publication]:
+        """The records made from an interpretation whose raw record is stored."""
+        return self._all(finish(found, raw, position), found.source)
+
+    def repaired(self, raw: RawMessage, position: Position) -> list[Publication]:
+        """The same records again, from the raw record alone."""
+        sources = self.settings.source
+        known = next((s for s in sources if s.name == raw.source), SourceSettings(name=raw.source))
+        return self._all(normalise(raw, position, self.settings), known)
+
+    def rejection(self, rejection: Rejection) -> Publication:
+        """The record of a rejection, keyed by its source."""
+        return Publication(
+            str(Topic.REJECTED),
+            self._key(SourceSettings(), (), rejection.source),
+            self.codec.encode(rejection),
+            cloudevents.headers(
+                event_id=rejection.event_id,
+                source=rejection.source,
+                kind="hl7.rejected",
+                at=rejection.received_at,
+            ),
+        )
+
+    def _all(self, normalised: Normalised, source: SourceSettings) -> list[Publication]:
+        records = [self._event(topic, event, source) for topic, event in normalised.events]
+        if normalised.rejection is not None:
+            records.append(self.rejection(normalised.rejection))
+        return records
+
+    def _event(self, topic: Topic, event: Event, source: SourceSettings) -> Publication:
+        assert isinstance(event, Patient | Order)
+        patient = event.patient
+        return Publication(
+            str(topic),
+            self._key(source, patient.identifiers if patient is not None else (), event.source),
+            self.codec.encode(event),
+            cloudevents.headers(
+                event_id=event.event_id,
+                source=event.source,
+                kind="patient" if isinstance(event, Patient) else "order",
+                at=event.received_at,
+            ),
+        )
+
+    def _key(self, source: SourceSettings, identifiers: tuple[Identifier, ...], fallback: str) -> bytes:
+        site = self.settings.site
+        return record_key(
+            site.patient_key_secret.encode(), source.authority or site.authority, identifiers, fallback
+        )
+
+
+def raw_message(found: Interpretation, body: bytes, received_at: int, peer: str, answer: str) -> RawMessage:
+    """The raw record's content; `answer` is the first acknowledgement code decided, empty where none is due."""
+    return RawMessage(
+        source=found.source.name,
+        control_id=found.control_id,
+        message_type=found.message_type,
+        received_at=received_at,
+        transport="mllp",
+        peer=peer,
+        content_hash=content_hash(body),
+        answer=answer,
+        body=body,
+    )
