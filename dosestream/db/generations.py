@@ -42,9 +42,7 @@ def live_generation(connection: psycopg.Connection[tuple[object, ...]]) -> Gener
     return None if found is None else Generation(int(str(found[0])))
 
 
-def migrate_tables(
-    connection: psycopg.Connection[tuple[object, ...]], generation: Generation, up_to: int | None = None
-) -> list[str]:
+def migrate_tables(connection: psycopg.Connection[tuple[object, ...]], generation: Generation) -> list[str]:
     """Bring a generation's tables up to this release; returns the names of the steps applied."""
     schema = sql.Identifier(generation.schema)
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))

@@ -22,7 +22,9 @@ def producer_config(kafka: KafkaSettings, *, linger_ms: float, delivery_timeout_
         "delivery.timeout.ms": delivery_timeout_ms,
         "message.max.bytes": kafka.max_record_bytes,
         "queue.buffering.max.kbytes": max(262_144, 4 * kafka.max_record_bytes // 1024),
-        "compression.type": "lz4",
+        # None: every subscriber's client can read it, aiokafka without extras included. A site that wants its
+        # topics smaller sets compression.type on the topic.
+        "compression.type": "none",
         "socket.keepalive.enable": True,
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 1000,

@@ -29,7 +29,7 @@ class Publication(NamedTuple):
 
     topic: str
     key: bytes
-    value: bytes
+    value: bytes | None
     headers: Headers
 
 
@@ -65,7 +65,7 @@ class Publisher:
         self._thread = threading.Thread(target=self._serve, name="publisher", daemon=True)
         self._thread.start()
 
-    def publish(self, topic: str, key: bytes, value: bytes, headers: Headers, done: Done) -> None:
+    def publish(self, topic: str, key: bytes, value: bytes | None, headers: Headers, done: Done) -> None:
         """Hand one record over; `done` hears its position or its error exactly once.
 
         `done` runs on the poll thread (on the caller's where the record cannot even be queued): it must be
@@ -86,7 +86,7 @@ class Publisher:
             self._fatal = self._fatal or error.args[0].fatal()
             done(_publish_error(error.args[0], topic))
 
-    def publish_and_wait(self, topic: str, key: bytes, value: bytes, headers: Headers) -> Position:
+    def publish_and_wait(self, topic: str, key: bytes, value: bytes | None, headers: Headers) -> Position:
         """Publish one record and wait for its position; not to be called from a `done`.
 
         Raises:

@@ -9,7 +9,7 @@ CREATE TABLE ledger (
 );
 
 -- The newest tick.
-CREATE TABLE clock (only boolean PRIMARY KEY DEFAULT true CHECK (only), at timestamptz NOT NULL);
+CREATE TABLE clock (single boolean PRIMARY KEY DEFAULT true CHECK (single), at timestamptz NOT NULL);
 
 -- Index of every event applied.
 CREATE TABLE message (

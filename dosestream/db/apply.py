@@ -1,0 +1,270 @@
+"""One batch of records into the dose database: facts, derived rows, outbox marks and the ledger together.
+
+A crash at any point repeats no effect and loses nothing: the transaction is the unit, the ledger the truth.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import Connection, Cursor
+
+from dosestream.db import dose, ledger, patients, rows
+from dosestream.db.groups import Filed, file_facts, load_groups
+from dosestream.db.ledger import Hole
+from dosestream.db.locking import Locks, RestartError
+from dosestream.db.records import Decoded
+from dosestream.db.values import EPOCH, iso_time, without_nul
+from dosestream.events.codec import Codec
+from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
+from dosestream.reconcile.derive import derive, patients_named
+from dosestream.reconcile.facts import order_keys, study_keys
+from dosestream.reconcile.fold import Fold, merge
+from dosestream.reconcile.identity import PatientId
+from dosestream.reconcile.merge import Merge
+from dosestream.reconcile.patients import Patients, demographics_of, merges_of
+from dosestream.reconcile.rules import Rules
+
+Row = tuple[object, ...]
+Message = Patient | Order | Study | Appointment | Report
+# Groups derived again in one transaction when a patient, the clock or the rules changed.
+BOUNDED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a transaction did."""
+
+    events: int = 0
+    groups: int = 0
+    studies_changed: int = 0
+    quarantined: int = 0
+    restarts: int = 0
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """A batch by what is done with each kind of event."""
+
+    messages: list[tuple[Decoded, Message]] = field(default_factory=list)
+    facts: list[Filed] = field(default_factory=list)
+    said: dict[PatientId, Fold] = field(default_factory=dict)
+    merges: list[Merge] = field(default_factory=list)
+    unreadable: list[Decoded] = field(default_factory=list)
+    tick: int | None = None
+
+
+def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
+    out = _Sorted()
+    for item in batch:
+        event = item.event
+        if isinstance(event, Clock):
+            out.tick = event.at if out.tick is None else max(out.tick, event.at)
+            continue
+        if event is None:
+            out.unreadable.append(item)
+            continue
+        if isinstance(event, Message):
+            out.messages.append((item, event))
+        if isinstance(event, Patient | Order):
+            for identity, fold in demographics_of(event, rules):
+                known = out.said.get(identity)
+                out.said[identity] = fold if known is None else merge(known, fold)
+        if isinstance(event, Patient):
+            out.merges += merges_of(event, rules)
+        elif isinstance(event, Order):
+            out.facts.append(Filed(event, order_keys(event, rules), None))
+        elif isinstance(event, Study):
+            value = item.record.value if event.kind == "dose_report" else None
+            out.facts.append(Filed(event, study_keys(event, rules), value))
+        elif isinstance(event, Decision | Appointment | Report):
+            # Kept in Kafka and in the message index; derivation does not read them yet.
+            continue
+    return out
+
+
+def enter_live_generation(cursor: Cursor[Row]) -> None:
+    """Work on the live generation's tables, and hold it: a swap waits for this transaction."""
+    cursor.execute(
+        "SELECT set_config('search_path', 'dosestream_g' || number, true) FROM dosestream.generation WHERE live FOR SHARE"
+    )
+
+
+def apply(
+    connection: Connection[Row],
+    codec: Codec,
+    rules: Rules,
+    batch: Sequence[Decoded],
+    covered: Collection[Hole] = (),
+) -> Applied:
+    """Apply a batch in one transaction.
+
+    Args:
+        connection: to the dose database; no transaction may be open on it.
+        batch: records of any partitions, ascending by offset in each; those below the ledger are dropped.
+        covered: holes that were read and found closed.
+
+    Raises:
+        HoleError: records before some of the batch were not read; nothing was applied.
+        psycopg.Error: the database is away or refused; nothing was applied.
+    """
+    keys: frozenset[str] = frozenset()
+    restarts = 0
+    while True:
+        try:
+            with connection.transaction(), connection.cursor() as cursor:
+                done = _apply(cursor, codec, rules, batch, covered, keys)
+            return Applied(done.events, done.groups, done.studies_changed, done.quarantined, restarts)
+        except RestartError as restart:
+            keys, restarts = restart.keys, restarts + 1
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+            restarts += 1
+
+
+def _apply(
+    cursor: Cursor[Row],
+    codec: Codec,
+    rules: Rules,
+    batch: Sequence[Decoded],
+    covered: Collection[Hole],
+    more_keys: frozenset[str],
+) -> Applied:
+    enter_live_generation(cursor)
+    partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
+    due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
+    work = _sort(due, rules)
+    _quarantine(cursor, work.unreadable)
+    _index(cursor, work.messages)
+    named = set(work.said) | {p for m in work.merges for p in (m.prior, m.target)}
+    locks = Locks(cursor)
+    locks.take(
+        more_keys | {key for fact in work.facts for key in fact.keys} | {patients.lock_key(p) for p in named}
+    )
+    locks.members({group for group in locks.groups.values() if group is not None})
+    groups = file_facts(cursor, locks, work.facts)
+    touched = patients.store_patients(cursor, locks, work.said, work.merges)
+    if touched:
+        cursor.execute(
+            "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s) AND NOT grp = ANY(%s) "
+            "ORDER BY grp ON CONFLICT DO NOTHING",
+            (sorted(touched), list(groups)),
+        )
+    if work.tick is not None:
+        _tick(cursor, work.tick)
+    changed = _derive(cursor, locks, codec, rules, groups)
+    ledger.advance(cursor, positions)
+    return Applied(len(due), len(groups), changed, len(work.unreadable))
+
+
+def derive_dirty(connection: Connection[Row], codec: Codec, rules: Rules, limit: int = BOUNDED) -> int:
+    """Derive again up to `limit` groups that a patient, the clock or the rules touched; returns how many."""
+    keys: frozenset[str] = frozenset()
+    while True:
+        try:
+            with connection.transaction(), connection.cursor() as cursor:
+                enter_live_generation(cursor)
+                cursor.execute("SELECT grp FROM dirty ORDER BY grp LIMIT %s FOR UPDATE SKIP LOCKED", (limit,))
+                groups = {int(str(row[0])) for row in cursor.fetchall()}
+                if not groups:
+                    return 0
+                locks = Locks(cursor)
+                cursor.execute("SELECT key FROM identifier WHERE grp = ANY(%s)", (list(groups),))
+                locks.take(keys | {str(row[0]) for row in cursor.fetchall()})
+                _derive(cursor, locks, codec, rules, groups)
+                cursor.execute("DELETE FROM dirty WHERE grp = ANY(%s)", (list(groups),))
+            return len(groups)
+        except RestartError as restart:
+            keys = restart.keys
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+            continue
+
+
+def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
+    """Mark every group that was derived with other rules."""
+    with connection.transaction(), connection.cursor() as cursor:
+        enter_live_generation(cursor)
+        cursor.execute(
+            "INSERT INTO dirty SELECT grp FROM study WHERE rules_hash <> %(hash)s "
+            "UNION SELECT grp FROM imaging_order WHERE rules_hash <> %(hash)s ON CONFLICT DO NOTHING",
+            {"hash": rules.hash},
+        )
+
+
+def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, groups: Collection[int]) -> int:
+    if not groups:
+        return 0
+    loaded = load_groups(cursor, groups)
+    named = {number: patients_named(group, rules) for number, group in loaded.items()}
+    known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those})
+    now = _now(cursor)
+    derived = {number: derive(group, known, rules, now) for number, group in loaded.items()}
+    doses = dose.summaries(cursor, codec, loaded, rules)
+    depending = {number: those | _related(those, known) for number, those in named.items()}
+    return rows.write(cursor, derived, doses, depending, rules.hash)
+
+
+def _related(named: Collection[PatientId], known: Patients) -> set[PatientId]:
+    """Everyone whose change may change rows that name these: all who share a survivor."""
+    if not known.merges:
+        return set()
+    values = {p.value for p in named if not p.authority}
+    survivors = {known.survivor(p) for p in known.known if p in named or p.value in values}
+    return {p for p in known.known if known.survivor(p) in survivors}
+
+
+def _now(cursor: Cursor[Row]) -> int:
+    """The newest tick, microseconds since 1970 UTC; 0 before the first."""
+    cursor.execute("SELECT at FROM clock")
+    row = cursor.fetchone()
+    if row is None:
+        return 0
+    return int((row[0] - EPOCH).total_seconds() * 1_000_000)  # type: ignore[operator]
+
+
+def _tick(cursor: Cursor[Row], at: int) -> None:
+    """Set the clock forward and mark the rows that fall due."""
+    cursor.execute(
+        "INSERT INTO clock (at) VALUES (%s) ON CONFLICT (single) DO UPDATE SET at = excluded.at WHERE excluded.at > clock.at",
+        (iso_time(at),),
+    )
+    cursor.execute(
+        "INSERT INTO dirty SELECT DISTINCT grp FROM study WHERE next_due <= (SELECT at FROM clock) "
+        "ORDER BY grp ON CONFLICT DO NOTHING"
+    )
+
+
+def _quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
+    if unreadable:
+        cursor.executemany(
+            'INSERT INTO quarantine (topic, partition, "offset", reason, value) VALUES (%s, %s, %s, %s, %s) '
+            "ON CONFLICT DO NOTHING",
+            [
+                (*item.record.partition, item.record.offset, item.problem, item.record.value)
+                for item in unreadable
+            ],
+        )
+
+
+def _index(cursor: Cursor[Row], messages: Sequence[tuple[Decoded, Message]]) -> None:
+    """Note every event in the message index; a repeat keeps the first receipt."""
+    if not messages:
+        return
+    first: dict[str, dict[str, object]] = {}
+    for item, event in sorted(messages, key=lambda pair: pair[1].received_at, reverse=True):
+        first[event.event_id] = {
+            "event_id": event.event_id,
+            "topic": item.record.partition.topic,
+            "partition": item.record.partition.number,
+            "offset": item.record.offset,
+            "source": event.source,
+            "control_id": event.control_id,
+            "message_type": event.message_type,
+            "received_at": iso_time(event.received_at),
+        }
+    names = 'event_id, topic, partition, "offset", source, control_id, message_type, received_at'
+    cursor.execute(
+        f"INSERT INTO message ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::message, %s::jsonb) "
+        "ON CONFLICT (event_id) DO UPDATE SET received_at = excluded.received_at "
+        "WHERE excluded.received_at < message.received_at",
+        (without_nul(list(first.values())),),
+    )

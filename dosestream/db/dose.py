@@ -1,0 +1,126 @@
+"""Dose of studies in the database: read again from the reports only where the reports of a study changed."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import cast
+
+import orjson
+from psycopg import Cursor
+
+from dosestream.db.values import iso_time, without_nul
+from dosestream.events.codec import Codec
+from dosestream.events.records import IrradiationEvent, Study
+from dosestream.reconcile.derive import Group
+from dosestream.reconcile.facts import study_fact
+from dosestream.reconcile.rows import DoseSummary
+from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.studies import arrived_studies
+from dosestream.reconcile.totals import Report, StudyDose, study_dose
+
+Row = tuple[object, ...]
+NOT_COLUMNS = frozenset({"sources", "no_event_uid"})
+
+
+def summaries(
+    cursor: Cursor[Row], codec: Codec, groups: Mapping[int, Group], rules: Rules
+) -> dict[str, DoseSummary]:
+    """Dose columns by study for all studies of these groups; what changed is written on the way."""
+    stored = _stored(cursor, groups)
+    found: dict[str, DoseSummary] = {}
+    stale: dict[str, tuple[int, str, list[str], str | None]] = {}
+    for number, group in groups.items():
+        for study in arrived_studies((study_fact(event, rules) for event in group.studies), rules):
+            reports = [f.event.event_id for f in study.facts if f.event.kind == "dose_report"]
+            modality = study.value("modality")
+            versions = [f"{f.event.event_id}@{f.version.precedence}" for f in study.facts]
+            key = hashlib.sha256(orjson.dumps([modality, reports, sorted(versions)])).hexdigest()[:32]
+            uid = study.study_instance_uid
+            if uid in stored and stored[uid][0] == key:
+                found[uid] = stored[uid][1]
+            else:
+                stale[uid] = (number, key, reports, modality)
+    if stale:
+        found |= _derive_again(cursor, codec, rules, stale)
+    return found
+
+
+def _stored(cursor: Cursor[Row], groups: Collection[int]) -> dict[str, tuple[str, DoseSummary]]:
+    cursor.execute(
+        "SELECT study_instance_uid, dose_key, summary::text FROM study_dose WHERE grp = ANY(%s)",
+        (list(groups),),
+    )
+    return {
+        str(uid): (str(key), DoseSummary(**orjson.loads(str(summary))))
+        for uid, key, summary in cursor.fetchall()
+    }
+
+
+def _derive_again(
+    cursor: Cursor[Row],
+    codec: Codec,
+    rules: Rules,
+    stale: Mapping[str, tuple[int, str, Sequence[str], str | None]],
+) -> dict[str, DoseSummary]:
+    wanted = [event_id for _, _, reports, _ in stale.values() for event_id in reports]
+    cursor.execute("SELECT event_id, value FROM fact WHERE event_id = ANY(%s)", (wanted,))
+    events = {
+        str(event_id): codec.decode(bytes(cast(bytes, value)), Study)
+        for event_id, value in cursor.fetchall()
+        if value is not None
+    }
+    derived: dict[str, StudyDose] = {}
+    for uid, (_, _, reports, modality) in stale.items():
+        read = [
+            Report(event, event.dose, study_fact(event, rules).version)
+            for event_id in reports
+            if (event := events.get(event_id)) is not None and event.dose is not None
+        ]
+        derived[uid] = study_dose(read, modality)
+    _write(cursor, derived)
+    rows = [
+        {
+            "study_instance_uid": uid,
+            "grp": number,
+            "dose_key": key,
+            "summary": asdict(derived[uid].summary),
+        }
+        for uid, (number, key, _, _) in stale.items()
+    ]
+    cursor.execute(
+        "INSERT INTO study_dose SELECT * FROM jsonb_populate_recordset(NULL::study_dose, %s::jsonb) "
+        "ON CONFLICT (study_instance_uid) DO UPDATE SET grp = excluded.grp, dose_key = excluded.dose_key, "
+        "summary = excluded.summary",
+        (without_nul(rows),),
+    )
+    return {uid: dose.summary for uid, dose in derived.items()}
+
+
+def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
+    """Replace totals, events and sources of these studies."""
+    totals = [asdict(total) for dose in derived.values() for total in dose.totals]
+    events = [_event_row(uid, sop, e) for uid, dose in derived.items() for sop, e in dose.events]
+    sources = [
+        {"study_instance_uid": uid, "irradiation_event_uid": e.irradiation_event_uid, **source.to_datum()}
+        for uid, dose in derived.items()
+        for _, e in dose.events
+        for source in e.sources
+    ]
+    for table, rows in (("dose_total", totals), ("irradiation_event", events), ("xray_source", sources)):
+        cursor.execute(f"DELETE FROM {table} WHERE study_instance_uid = ANY(%s)", (list(derived),))
+        if rows:
+            cursor.execute(
+                f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)",
+                (without_nul(rows),),
+            )
+
+
+def _event_row(uid: str, sop_instance_uid: str, event: IrradiationEvent) -> dict[str, object]:
+    """An irradiation event as its table has it: empty text is NULL."""
+    row: dict[str, object] = {
+        name: None if value == "" else value
+        for name, value in event.to_datum().items()
+        if name not in NOT_COLUMNS
+    }
+    row["started_at"] = iso_time(event.started_at)
+    return {"study_instance_uid": uid, "sop_instance_uid": sop_instance_uid, **row}

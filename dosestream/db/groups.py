@@ -1,0 +1,132 @@
+"""Groups of facts: joined where events share identifiers; identifiers and facts are relabelled when groups meet."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from psycopg import Cursor
+
+from dosestream.db.locking import Locks
+from dosestream.db.values import without_nul
+from dosestream.events.records import Order, Study
+from dosestream.reconcile.components import Components
+from dosestream.reconcile.derive import Group
+
+Row = tuple[object, ...]
+# Tables whose rows carry their group.
+GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "dirty", "patient_group")
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """One order or study event with the identifiers that connect it and its record's bytes."""
+
+    event: Order | Study
+    keys: Sequence[str]
+    value: bytes | None
+
+
+def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set[int]:
+    """Store facts in their groups, joining groups that now belong together; returns the groups touched.
+
+    The facts' keys must be locked.
+    """
+    if not facts:
+        return set()
+    joined: Components[str | int] = Components()
+    for fact in facts:
+        # An event that names nothing is a group of its own, known by its id.
+        joined.join([f"e:{fact.event.event_id}", *fact.keys])
+        joined.join(
+            [item for key in fact.keys if (group := locks.groups[key]) is not None for item in (key, group)]
+        )
+    members: dict[str | int, set[int]] = {}
+    for fact in facts:
+        for key in fact.keys:
+            if (group := locks.groups[key]) is not None:
+                members.setdefault(joined.find(key), set()).add(group)
+    roots = {joined.find(f"e:{fact.event.event_id}") for fact in facts}
+    fresh = _new_groups(cursor, len([root for root in roots if root not in members]))
+    group_of = {
+        root: min(members[root]) if root in members else fresh.pop() for root in sorted(roots, key=str)
+    }
+    _relabel(cursor, locks, {old: group_of[root] for root, olds in members.items() for old in olds})
+    keys = {key: group_of[joined.find(key)] for fact in facts for key in fact.keys}
+    changed = {key: group for key, group in keys.items() if locks.groups[key] != group}
+    if changed:
+        cursor.execute(
+            "UPDATE identifier i SET grp = n.grp FROM unnest(%s::text[], %s::bigint[]) AS n (key, grp) WHERE i.key = n.key",
+            (list(changed), list(changed.values())),
+        )
+        locks.groups.update(changed)
+    rows = {
+        fact.event.event_id: {
+            "event_id": fact.event.event_id,
+            "kind": "order" if isinstance(fact.event, Order) else "study",
+            "grp": group_of[joined.find(f"e:{fact.event.event_id}")],
+            "received_at": fact.event.received_at,
+            "header": _header(fact.event),
+            "value": None if fact.value is None else "\\x" + fact.value.hex(),
+        }
+        for fact in sorted(facts, key=lambda f: f.event.received_at, reverse=True)
+    }
+    cursor.execute(
+        "INSERT INTO fact SELECT * FROM jsonb_populate_recordset(NULL::fact, %s::jsonb) "
+        "ON CONFLICT (event_id) DO UPDATE SET received_at = excluded.received_at "
+        "WHERE excluded.received_at < fact.received_at",
+        (without_nul(list(rows.values())),),
+    )
+    return set(group_of.values())
+
+
+def _header(event: Order | Study) -> dict[str, object]:
+    datum = event.to_datum()
+    if isinstance(event, Study):
+        datum["dose"] = None
+    return datum
+
+
+def _new_groups(cursor: Cursor[Row], count: int) -> list[int]:
+    if not count:
+        return []
+    cursor.execute("SELECT nextval('group_id') FROM generate_series(1, %s)", (count,))
+    return [int(str(row[0])) for row in cursor.fetchall()]
+
+
+def _relabel(cursor: Cursor[Row], locks: Locks, renamed: Mapping[int, int]) -> None:
+    """Move everything of groups that met into one of them."""
+    moved = {old: new for old, new in renamed.items() if old != new}
+    if not moved:
+        return
+    pairs = (list(moved), list(moved.values()))
+    for table in ("identifier", *GROUPED):
+        if table in ("dirty", "patient_group"):
+            continue
+        cursor.execute(
+            f"UPDATE {table} t SET grp = n.new FROM unnest(%s::bigint[], %s::bigint[]) AS n (old, new) WHERE t.grp = n.old",
+            pairs,
+        )
+    cursor.execute("DELETE FROM dirty WHERE grp = ANY(%s)", (list(moved),))
+    cursor.execute("DELETE FROM patient_group WHERE grp = ANY(%s)", (list(moved),))
+    for key, group in locks.groups.items():
+        if group in moved:
+            locks.groups[key] = moved[group]
+
+
+def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group]:
+    """The facts of groups, dose left out."""
+    if not groups:
+        return {}
+    cursor.execute(
+        "SELECT grp, kind, received_at, header::text FROM fact WHERE grp = ANY(%s)", (list(groups),)
+    )
+    orders: dict[int, list[Order]] = {group: [] for group in groups}
+    studies: dict[int, list[Study]] = {group: [] for group in groups}
+    for group, kind, received_at, header in cursor.fetchall():
+        datum = orjson.loads(str(header))
+        datum["received_at"] = received_at
+        if kind == "order":
+            orders[int(str(group))].append(Order.from_datum(datum))
+        else:
+            studies[int(str(group))].append(Study.from_datum(datum))
+    return {group: Group(tuple(orders[group]), tuple(studies[group])) for group in groups}

@@ -1,0 +1,77 @@
+"""Row locks on identifiers: two workers never miss a pair that each saw half of, and never wait in a circle.
+
+Keys are locked in sorted order. A transaction that finds it needs more takes them only where they can be had
+at once; else it rolls back and begins again with the larger set.
+"""
+
+from collections.abc import Collection
+
+from psycopg import Cursor
+
+Row = tuple[object, ...]
+
+
+class RestartError(Exception):
+    """Roll back and begin again, locking these keys from the start."""
+
+    def __init__(self, keys: frozenset[str]) -> None:
+        super().__init__(f"{len(keys)} identifiers to lock")
+        self.keys = keys
+
+
+class Locks:
+    """The identifiers a transaction has locked, with the group each belongs to."""
+
+    def __init__(self, cursor: Cursor[Row]) -> None:
+        self._cursor = cursor
+        self.groups: dict[str, int | None] = {}
+
+    def take(self, keys: Collection[str]) -> None:
+        """Lock these keys, waiting for who has them; only as the first thing a transaction locks."""
+        if not keys:
+            return
+        ordered = sorted(keys)
+        self._cursor.execute(
+            "INSERT INTO identifier (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (ordered,)
+        )
+        self._cursor.execute(
+            "SELECT key, grp FROM identifier WHERE key = ANY(%s) ORDER BY key FOR UPDATE", (ordered,)
+        )
+        self._note()
+
+    def extend(self, keys: Collection[str]) -> None:
+        """Lock further keys without waiting.
+
+        Raises:
+            RestartError: another transaction has some of them.
+        """
+        missing = sorted(set(keys) - self.groups.keys())
+        if not missing:
+            return
+        self._cursor.execute(
+            "INSERT INTO identifier (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (missing,)
+        )
+        self._cursor.execute(
+            "SELECT key, grp FROM identifier WHERE key = ANY(%s) ORDER BY key FOR UPDATE SKIP LOCKED",
+            (missing,),
+        )
+        self._note()
+        if any(key not in self.groups for key in missing):
+            raise RestartError(frozenset(self.groups) | frozenset(missing))
+
+    def _note(self) -> None:
+        for key, group in self._cursor.fetchall():
+            self.groups[str(key)] = None if group is None else int(str(group))
+
+    def members(self, groups: Collection[int]) -> dict[str, int]:
+        """Every identifier of these groups, locked too.
+
+        Raises:
+            RestartError: another transaction has some of them.
+        """
+        if not groups:
+            return {}
+        self._cursor.execute("SELECT key, grp FROM identifier WHERE grp = ANY(%s)", (list(groups),))
+        found = {str(key): int(str(group)) for key, group in self._cursor.fetchall()}
+        self.extend(found)
+        return found

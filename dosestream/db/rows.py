@@ -1,0 +1,181 @@
+"""Derived rows written: only those that changed, each with its next revision and a mark in the outbox."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+import orjson
+from psycopg import Cursor
+
+from dosestream.db.values import iso_date, iso_local, iso_time, without_nul
+from dosestream.reconcile.identity import PatientId
+from dosestream.reconcile.rows import DoseSummary, GroupRows, OrderRow, StudyRow
+
+Row = tuple[object, ...]
+JsonRow = dict[str, object]
+
+
+def _hash(row: Mapping[str, object]) -> str:
+    return hashlib.sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def _study(row: StudyRow, dose: DoseSummary) -> JsonRow:
+    """A row of the table `study`; its modality is the dose report's, else the header's."""
+    out: JsonRow = {name: getattr(row, name) for name in StudyRow.__dataclass_fields__}
+    out |= {name: getattr(dose, name) for name in DoseSummary.__dataclass_fields__ if name != "unread"}
+    out["modality"] = dose.modality or out.pop("header_modality")
+    out.pop("header_modality", None)
+    out["study_datetime"] = iso_time(row.study_datetime)
+    out["study_local_datetime"] = iso_local(row.study_local_datetime)
+    out["patient_birth_date"] = iso_date(row.patient_birth_date)
+    out["next_due"] = iso_time(row.next_due)
+    return out
+
+
+def _order(row: OrderRow) -> JsonRow:
+    out: JsonRow = asdict(row)
+    out["scheduled_at"] = iso_time(row.scheduled_at)
+    out["ordered_at"] = iso_time(row.ordered_at)
+    return out
+
+
+def write(
+    cursor: Cursor[Row],
+    derived: Mapping[int, GroupRows],
+    doses: Mapping[str, DoseSummary],
+    patients: Mapping[int, Iterable[PatientId]],
+    rules_hash: str,
+) -> int:
+    """Bring the rows of these groups up to what was derived; returns how many studies changed.
+
+    Args:
+        derived: rows by group.
+        doses: dose columns by study.
+        patients: by group, every identity its rows depend on.
+        rules_hash: hash of the rules derived with.
+    """
+    groups = list(derived)
+    changed = _write_studies(cursor, derived, doses, rules_hash)
+    _write_orders(cursor, derived, rules_hash)
+    cursor.execute("DELETE FROM anomaly WHERE grp = ANY(%s)", (groups,))
+    anomalies = [
+        {**asdict(row), "first_seen_at": iso_time(row.first_seen_at), "grp": group}
+        for group, rows in derived.items()
+        for row in rows.anomalies
+    ]
+    _insert(cursor, "anomaly", anomalies)
+    cursor.execute(
+        "DELETE FROM patient_group WHERE grp = ANY(%s) AND (bare, grp) NOT IN "
+        "(SELECT * FROM unnest(%s::text[], %s::bigint[]))",
+        (groups, *_dependencies(patients)),
+    )
+    cursor.execute(
+        "INSERT INTO patient_group SELECT * FROM unnest(%s::text[], %s::bigint[]) ON CONFLICT DO NOTHING",
+        _dependencies(patients),
+    )
+    return changed
+
+
+def _dependencies(patients: Mapping[int, Iterable[PatientId]]) -> tuple[list[str], list[int]]:
+    pairs = sorted({(p.value, group) for group, named in patients.items() for p in named})
+    return [bare for bare, _ in pairs], [group for _, group in pairs]
+
+
+def _insert(cursor: Cursor[Row], table: str, rows: list[JsonRow]) -> None:
+    if rows:
+        cursor.execute(
+            f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)",
+            (without_nul(rows),),
+        )
+
+
+def _write_studies(
+    cursor: Cursor[Row],
+    derived: Mapping[int, GroupRows],
+    doses: Mapping[str, DoseSummary],
+    rules_hash: str,
+) -> int:
+    cursor.execute(
+        "SELECT study_instance_uid, content_hash, revision, rules_hash FROM study WHERE grp = ANY(%s)",
+        (list(derived),),
+    )
+    before = {str(uid): (str(h), int(str(revision)), str(r)) for uid, h, revision, r in cursor.fetchall()}
+    rows: list[JsonRow] = []
+    links: list[JsonRow] = []
+    for group, found in derived.items():
+        by_study: dict[str, list[JsonRow]] = {row.study_instance_uid: [] for row in found.studies}
+        for link in found.links:
+            by_study[link.study_instance_uid].append(asdict(link))
+        for row in found.studies:
+            content = _study(row, doses.get(row.study_instance_uid, DoseSummary()))
+            answered = by_study[row.study_instance_uid]
+            content_hash = _hash({"study": content, "orders": answered})
+            known = before.pop(row.study_instance_uid, None)
+            if known is not None and known[0] == content_hash and known[2] == rules_hash:
+                continue
+            revision = 1 if known is None else known[1] + 1
+            rows.append(
+                {
+                    **content,
+                    "revision": revision,
+                    "rules_hash": rules_hash,
+                    "grp": group,
+                    "content_hash": content_hash,
+                }
+            )
+            links += answered
+    gone = list(before)
+    touched = [str(row["study_instance_uid"]) for row in rows] + gone
+    if not touched:
+        return 0
+    cursor.execute("DELETE FROM study_order WHERE study_instance_uid = ANY(%s)", (touched,))
+    if gone:
+        cursor.execute("DELETE FROM study WHERE study_instance_uid = ANY(%s)", (gone,))
+    if rows:
+        columns = [name for name in rows[0] if name != "study_instance_uid"]
+        assignments = ", ".join(f"{name} = excluded.{name}" for name in columns)
+        names = ", ".join(rows[0])
+        cursor.execute(
+            f"INSERT INTO study ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::study, %s::jsonb) "
+            f"ON CONFLICT (study_instance_uid) DO UPDATE SET {assignments}, updated_at = clock_timestamp()",
+            (without_nul(rows),),
+        )
+    _insert(cursor, "study_order", links)
+    marks = {str(row["study_instance_uid"]): row["revision"] for row in rows}
+    marks |= dict.fromkeys(gone, 0)
+    cursor.execute(
+        "INSERT INTO outbox SELECT * FROM unnest(%s::text[], %s::bigint[]) "
+        "ON CONFLICT (study_instance_uid) DO UPDATE SET revision = excluded.revision",
+        (list(marks), list(marks.values())),
+    )
+    return len(touched)
+
+
+def _write_orders(cursor: Cursor[Row], derived: Mapping[int, GroupRows], rules_hash: str) -> None:
+    cursor.execute(
+        "SELECT grp, row_key, content_hash FROM imaging_order WHERE grp = ANY(%s) AND rules_hash = %s",
+        (list(derived), rules_hash),
+    )
+    before = {(int(str(group)), str(key)): str(content) for group, key, content in cursor.fetchall()}
+    rows: list[JsonRow] = []
+    keep: list[tuple[int, str]] = []
+    for group, found in derived.items():
+        for row in found.orders:
+            content = _order(row)
+            content_hash = _hash(content)
+            if before.get((group, row.row_key)) == content_hash:
+                keep.append((group, row.row_key))
+            else:
+                rows.append({**content, "grp": group, "content_hash": content_hash, "rules_hash": rules_hash})
+    cursor.execute(
+        "DELETE FROM imaging_order WHERE grp = ANY(%s) AND (grp, row_key) NOT IN "
+        "(SELECT * FROM unnest(%s::bigint[], %s::text[]))",
+        (list(derived), [group for group, _ in keep], [key for _, key in keep]),
+    )
+    if rows:
+        names = ", ".join(rows[0])
+        cursor.execute(
+            f"INSERT INTO imaging_order ({names}) "
+            f"SELECT {names} FROM jsonb_populate_recordset(NULL::imaging_order, %s::jsonb)",
+            (without_nul(rows),),
+        )

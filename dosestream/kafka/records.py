@@ -1,0 +1,18 @@
+"""Records of a partition, as Kafka holds them."""
+
+from typing import NamedTuple
+
+
+class Partition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    number: int
+
+
+class Record(NamedTuple):
+    """A record as Kafka holds it."""
+
+    partition: Partition
+    offset: int
+    value: bytes | None

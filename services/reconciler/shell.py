@@ -1,0 +1,134 @@
+"""Faust as subscription, batches and worker, nothing more: the ledger in PostgreSQL is the truth.
+
+No tables, joins, windows, `take()` or exactly_once: its joins raise NotImplementedError, its windows expire
+by the wall clock, and it commits past offsets that were not processed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import faust
+from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.types import TP
+
+from dosestream.kafka.records import Partition, Record
+from dosestream.kafka.topics import FACTS
+from dosestream.settings import Settings
+from services.reconciler.engine import Engine, StoppingError
+
+log = logging.getLogger("dosestream.reconciler")
+
+BATCH = 500
+WITHIN_S = 0.05
+# How often idle tails are looked for and the ledger is committed to Kafka, for lag metrics only.
+HOUSEKEEPING_S = 2.0
+
+
+class LedgerConsumer(Consumer):  # type: ignore[misc]
+    """Starts every partition where the ledger says, not where Kafka's group offsets say."""
+
+    async def perform_seek(self) -> None:
+        """Seek each assigned partition to its ledger position and make that Faust's starting point."""
+        assigned = set(self.assignment())
+        positions = await asyncio.to_thread(self.app.engine.positions)
+        for tp in assigned:
+            offset = positions.get(Partition(tp.topic, tp.partition), 0)
+            await self._seek(tp, offset)
+            self._read_offset[tp] = offset - 1 if offset else None
+            self._committed_offset[tp] = offset
+        self.app.seeking_done()
+
+
+class LedgerTransport(Transport):  # type: ignore[misc]
+    """A transport whose consumer starts from the ledger."""
+
+    Consumer = LedgerConsumer
+
+
+class LedgerApp(faust.App):  # type: ignore[misc]
+    """A Faust app that carries the engine to its consumer."""
+
+    engine: Engine
+    on_ready: Callable[[], None]
+
+    def _new_transport(self) -> LedgerTransport:
+        return LedgerTransport(self.conf.broker_consumer, self)
+
+    def seeking_done(self) -> None:
+        """Partitions are assigned and positioned: the service is ready."""
+        self.on_ready()
+
+
+def build(settings: Settings, engine: Engine, member: str, on_ready: Callable[[], None]) -> LedgerApp:
+    """The app: one agent over every topic of facts, and the housekeeping timer."""
+    brokers = [f"kafka://{address}" for address in settings.kafka.bootstrap.split(",")]
+    app = LedgerApp(
+        "dosestream-reconciler",
+        broker=";".join(brokers),
+        store="memory://",
+        key_serializer="raw",
+        value_serializer="raw",
+        stream_wait_empty=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        consumer_group_instance_id=member,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=settings.kafka.max_record_bytes,
+        broker_max_poll_records=2000,
+        stream_buffer_maxsize=8192,
+        loghandlers=[],
+    )
+    app.engine, app.on_ready = engine, on_ready
+    topic = app.topic(*[str(name) for name in FACTS], key_type=bytes, value_type=bytes)
+
+    async def apply(events: Sequence[Any]) -> None:
+        records = [
+            Record(Partition(e.message.topic, e.message.partition), e.message.offset, e.message.value)
+            for e in events
+        ]
+        await asyncio.to_thread(engine.apply, records)
+
+    @app.agent(topic, name="facts", concurrency=1)  # type: ignore[untyped-decorator]
+    async def facts(stream: Any) -> None:
+        async for events in stream.noack_take(BATCH, within=WITHIN_S):
+            await _never_raise(apply, engine, events)
+
+    @app.timer(HOUSEKEEPING_S)  # type: ignore[untyped-decorator]
+    async def housekeeping() -> None:
+        async def work(_: object) -> None:
+            await asyncio.to_thread(engine.drain)
+            assigned = [Partition(tp.topic, tp.partition) for tp in app.consumer.assignment()]
+            before = engine.applied
+            if before == app.last_applied:
+                await asyncio.to_thread(engine.catch_up, assigned)
+            app.last_applied = before
+            positions = await asyncio.to_thread(engine.positions)
+            await app.consumer._commit(
+                {TP(*partition): positions[partition] for partition in assigned if partition in positions}
+            )
+
+        await _never_raise(work, engine, ())
+
+    app.last_applied = -1
+    return app
+
+
+async def _never_raise(
+    work: Callable[[Sequence[Any]], Awaitable[object]], engine: Engine, events: Sequence[Any]
+) -> None:
+    """Nothing raises out of an agent: what goes wrong is logged, and its records are read again, since the
+    ledger stands before them."""
+    try:
+        await work(events)
+    except StoppingError:
+        return
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        if not engine.stopping.is_set():
+            log.exception("batch not applied; it is read again from the ledger")
