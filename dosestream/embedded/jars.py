@@ -52,6 +52,20 @@ def java() -> str:
     return found
 
 
+def maven() -> str:
+    """The path of Maven.
+
+    Raises:
+        StackError: there is none.
+    """
+    if (found := shutil.which("mvn")) is None:
+        raise StackError(
+            "Maven is missing, and the embedded Kafka is fetched with it: install it (Debian: apt install maven), "
+            "or use a broker of your own with --kafka."
+        )
+    return found
+
+
 def present() -> Path | None:
     """The folder of the jars where they were fetched already."""
     folder = _folder()
@@ -67,12 +81,7 @@ def fetch(progress: Callable[[int], None] = lambda jars: None) -> Path:
     folder = _folder()
     if folder.is_dir():
         return folder
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise StackError(
-            "Maven is missing, and the embedded Kafka is fetched with it: install it (Debian: apt install maven), "
-            "or use a broker of your own with --kafka."
-        )
+    program = maven()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / "fetch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -80,7 +89,7 @@ def fetch(progress: Callable[[int], None] = lambda jars: None) -> Path:
             return folder
         part = Path(tempfile.mkdtemp(prefix=".fetching-", dir=folder.parent))
         try:
-            _copy_dependencies(maven, part, progress)
+            _copy_dependencies(program, part, progress)
             (part / "libs").rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -91,13 +100,13 @@ def _folder() -> Path:
     return cache_folder() / f"kafka-{hashlib.sha256(pom().read_bytes()).hexdigest()[:12]}"
 
 
-def _copy_dependencies(maven: str, part: Path, progress: Callable[[int], None]) -> None:
+def _copy_dependencies(program: str, part: Path, progress: Callable[[int], None]) -> None:
     # A copy, so that Maven writes nothing beside the original.
     shutil.copy(pom(), part / "pom.xml")
     with (part / "maven.log").open("w+") as log:
         process = subprocess.Popen(
             [
-                maven,
+                program,
                 "--batch-mode",
                 "--file",
                 str(part / "pom.xml"),

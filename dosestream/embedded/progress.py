@@ -16,6 +16,8 @@ def fetch_jars() -> Path:
     """
     if (folder := jars.present()) is not None:
         return folder
+    # Before the bar: what is missing is said alone.
+    jars.maven()
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
