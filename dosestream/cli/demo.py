@@ -44,7 +44,9 @@ class Demo:
             if (code := self._player.poll()) is None:
                 return False
             self._player = None
-            if code != 0:
+            if code == 1:
+                self._console.print("An answer or a row is not what the day's truth.jsonl says; see above.")
+            elif code != 0:
                 self._console.print(f"The simulated day could not be played to its end (exit code {code}).")
                 return True
             ready.write(self._mark, {"seed": SEED})
@@ -96,8 +98,8 @@ def summary(document: dict[str, Any]) -> Table:
     states = {state.name: state for state in watch.topics(document["kafka"], document["postgres"])}
     table = Table("", title="The hospital day", show_header=False)
     table.add_column(justify="right")
-    table.add_row("HL7 messages received", str(states[Topic.HL7_RAW].records))
-    table.add_row("DICOM objects received", str(states[Topic.DICOM_RAW].records))
+    table.add_row("HL7 messages in the raw topic", str(states[Topic.HL7_RAW].records))
+    table.add_row("DICOM objects in the raw topic", str(states[Topic.DICOM_RAW].records))
     table.add_row("events applied", str(dose.messages))
     table.add_row("studies", str(dose.studies))
     for state in ("linked", "waiting", *sorted(dose.by_link_state.keys() - {"linked", "waiting"})):

@@ -130,8 +130,9 @@ class EmbeddedKafka:
         self._config.write_text("".join(f"{key}={value}\n" for key, value in config.items()))
         self._log4j.write_text(LOG4J.format(log=self.log))
         if not (data / "meta.properties").exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            tool = self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config))
+            tool = self._command(
+                "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(self._config)
+            )
             run(tool, "Formatting the folder of Kafka", self._output)
 
     def launch(self) -> None:
@@ -193,3 +194,10 @@ class EmbeddedKafka:
             return bool(admin.list_topics(timeout=2).brokers)
         except KafkaException:
             return False
+
+
+def _cluster_id() -> str:
+    """A random UUID as Kafka writes them; never one that begins like an option of the tool."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return text

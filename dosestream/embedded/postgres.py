@@ -87,6 +87,7 @@ class EmbeddedPostgres:
                 "--locale-provider=builtin",
                 "--builtin-locale=C.UTF-8",
                 "--locale=C",
+                "--no-instructions",
             )
             run(command, "Making the PostgreSQL cluster", self.log)
             self._making.unlink()
