@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dosestream.hl7.escapes import unescape
 from dosestream.hl7.header import Delimiters
-from dosestream.hl7.reader import Group
+from dosestream.hl7.reader import Group, Segment
 
 # HL7 v2.5.1 section 2.5.3: two double quotes delete the value; an empty field says nothing.
 CLEARED = '""'
@@ -66,39 +66,38 @@ class Path:
             where,
         )
 
-    def raw(self, group: Group) -> str:
-        """The value as sent, escapes and inner delimiters included.
+    def read(self, segment: Segment) -> str:
+        """The value in one segment as sent, escapes and inner delimiters included.
 
         A field or repetition that is `""` clears every component of it.
         """
-        segment = group.first(self.segment)
-        if segment is None:
-            return ""
         value = segment.field(self.field)
         if not value or value == CLEARED:
             return value
         delimiters = segment.delimiters
         if self.where is not None:
             value = self._selected(value, delimiters)
-        elif delimiters.repetition in value and not (self.segment == "MSH" and self.field <= 2):
-            parts = value.split(delimiters.repetition, self.repetition)
-            value = parts[self.repetition - 1] if self.repetition <= len(parts) else ""
+        elif delimiters.repetition in value and not (segment.name == "MSH" and self.field <= 2):
+            value = part(value, delimiters.repetition, self.repetition)
         elif self.repetition > 1:
             return ""
-        if value == CLEARED or not self.component:
+        if not self.component or value == CLEARED:
             return value
         value = part(value, delimiters.component, self.component)
-        if value == CLEARED or not self.subcomponent:
+        if not self.subcomponent or value == CLEARED:
             return value
         return part(value, delimiters.subcomponent, self.subcomponent)
 
+    def raw(self, group: Group) -> str:
+        """The value in the group's first segment of that name, as sent; empty where there is none."""
+        segment = group.first(self.segment)
+        return self.read(segment) if segment is not None else ""
+
     def value(self, group: Group) -> str:
         """The value with its escapes resolved; of a component with subcomponents, the first one."""
-        value = self.raw(group)
-        if not value or value == CLEARED:
-            return value
         segment = group.first(self.segment)
-        assert segment is not None
+        if segment is None or not (value := self.read(segment)) or value == CLEARED:
+            return value if segment is not None else ""
         if self.component and not self.subcomponent:
             value = part(value, segment.delimiters.subcomponent, 1)
         return unescape(value, segment.delimiters)

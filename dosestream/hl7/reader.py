@@ -44,22 +44,22 @@ class Group:
     def __init__(self, segments: Sequence[Segment], outer: "Group | None" = None) -> None:
         self.segments = segments
         self.outer = outer
-        by_name: dict[str, list[Segment]] = {}
+        own: dict[str, list[Segment]] = {}
         for segment in segments:
-            by_name.setdefault(segment.name, []).append(segment)
-        self._by_name = by_name
+            if (found := own.get(segment.name)) is None:
+                own[segment.name] = [segment]
+            else:
+                found.append(segment)
+        self._by_name: dict[str, list[Segment]] = own if outer is None else {**outer._by_name, **own}
 
     def all(self, name: str) -> Sequence[Segment]:
         """The segments of that name: the group's own, else the outer ones."""
-        found = self._by_name.get(name)
-        if found is not None:
-            return found
-        return self.outer.all(name) if self.outer is not None else ()
+        return self._by_name.get(name, ())
 
     def first(self, name: str) -> Segment | None:
         """The first segment of that name: the group's own, else the outer one; None where there is none."""
-        found = self.all(name)
-        return found[0] if found else None
+        found = self._by_name.get(name)
+        return found[0] if found is not None else None
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self.segments)

@@ -8,39 +8,50 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from dosestream.hl7.header import Delimiters
 from dosestream.hl7.path import Path
-from dosestream.hl7.reader import Group
 from dosestream.mapping import values
 from dosestream.settings import MappingSettings
 
-Reader = Callable[[Path, Group], str]
+# A value as sent (never empty) and its delimiters to the event's text.
+Reader = Callable[[str, Delimiters], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row is read: a segment, and per field its reader and its path in that segment."""
+
+    segment: str
+    columns: tuple[tuple[str, Reader, Path], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Fields read together: their names, how each is read, and the places, each a path per field."""
+    """Fields read together, and the places they are read from."""
 
-    fields: tuple[str, ...]
-    readers: tuple[Reader, ...]
-    places: tuple[tuple[Path, ...], ...]
+    places: tuple[Place, ...]
 
 
 def row(fields: str, readers: tuple[Reader, ...] | Reader, *places: str) -> Row:
-    """A row from text: names and paths apart by blanks.
+    """A row from text: names and paths apart by blanks; the paths of one place lie in one segment.
 
     Raises:
         PathError: a path is none.
     """
     readers = readers if isinstance(readers, tuple) else (readers,)
-    return Row(tuple(fields.split()), readers, tuple(tuple(map(Path.parse, p.split())) for p in places))
+    names = fields.split()
+    parsed = [tuple(map(Path.parse, place.split())) for place in places]
+    return Row(
+        tuple(Place(paths[0].segment, tuple(zip(names, readers, paths, strict=False))) for paths in parsed)
+    )
 
 
-_CODE = (values.text, values.text, values.text)
-_EI = (values.text, values.issuer)
+_CODE = (values.first, values.first, values.first)
+_EI = (values.first, values.issuer)
 
 VISIT = (
     row(
-        "visit_number visit_authority", (values.text, values.authority), "PV1-19.1 PV1-19", "PID-18.1 PID-18"
+        "visit_number visit_authority", (values.first, values.authority), "PV1-19.1 PV1-19", "PID-18.1 PID-18"
     ),
     row("location", values.as_sent, "PV1-3"),
     row("referring_physician", values.practitioner, "PV1-8"),
@@ -63,10 +74,10 @@ ORDER = (
     row("order_status", values.first, "ORC-5"),
     row("placer_order_number placer_issuer", _EI, "ORC-2.1 ORC-2", "OBR-2.1 OBR-2"),
     row("filler_order_number filler_issuer", _EI, "ORC-3.1 ORC-3", "OBR-3.1 OBR-3"),
-    row("placer_group_number", values.text, "ORC-4.1"),
+    row("placer_group_number", values.first, "ORC-4.1"),
     row("requested_procedure_id", values.first, "IPC-2.1", "OBR-19"),
     row("scheduled_step_id", values.first, "IPC-4.1", "OBR-20"),
-    row("study_instance_uid", values.text, "IPC-3.1", "ZDS-1.1"),
+    row("study_instance_uid", values.first, "IPC-3.1", "ZDS-1.1"),
     row("modality", values.first, "IPC-5.1", "OBR-24"),
     row(
         "procedure_code procedure_meaning procedure_scheme",
@@ -85,7 +96,7 @@ ORDER = (
     row("requesting_physician", values.practitioner, "OBR-16", "ORC-12"),
     row("performing_physician", values.named_practitioner, "OBR-34"),
     row("station_name", values.first, "IPC-7.1", "ORC-18"),
-    row("station_location", values.text, "IPC-8.1"),
+    row("station_location", values.first, "IPC-8.1"),
     row("station_ae_title", values.first, "IPC-9"),
     row("allergies", values.text, "OBR-13"),
     row("patient_state", values.text, "OBR-12"),
@@ -122,7 +133,7 @@ def order_rows(mapping: MappingSettings) -> tuple[Row, ...]:
 def first_paths() -> dict[str, str]:
     """Field to the path it is read from unless an event's `paths` says otherwise."""
     rows = (*PATIENT, *DEMOGRAPHICS, *order_rows(MappingSettings()))
-    table = {name: path.text for r in rows for name, path in zip(r.fields, r.places[0], strict=False)}
+    table = {name: path.text for r in rows for name, _, path in r.places[0].columns}
     table |= {
         "identifiers": IDENTIFIERS[0].text,
         "prior_identifiers": PRIOR_IDENTIFIERS[0].text,

@@ -35,16 +35,18 @@ def read_rows(rows: Iterable[Row], group: Group, fields: dict[str, Any], paths: 
     """Fill `fields`; note in `paths` what was not read from its first place."""
     for row in rows:
         for index, place in enumerate(row.places):
-            found = [
-                (name, value, path)
-                for name, read, path in zip(row.fields, row.readers, place, strict=False)
-                if (value := read(path, group))
-            ]
-            if found:
-                for name, value, path in found:
+            segment = group.first(place.segment)
+            if segment is None:
+                continue
+            found = False
+            for name, reader, path in place.columns:
+                value = path.read(segment)
+                if value and (value := reader(value, segment.delimiters)):
                     fields[name] = value
+                    found = True
                     if index:
                         paths[name] = path.text
+            if found:
                 break
 
 
@@ -54,12 +56,18 @@ def read_time(places: tuple[Path, ...], group: Group, local: tzinfo) -> tuple[in
     A cleared time ends the search: (None, its path).
     """
     for path in places:
-        value = first(path, group)
+        value = _time(path, group)
         if value == CLEARED:
             return None, path.text
         if value and (micros := to_micros(value, local)) is not None:
             return micros, path.text
     return None, ""
+
+
+def _time(path: Path, group: Group) -> str:
+    """TS.1, whether its parts are components or, inside another data type, subcomponents."""
+    segment = group.first(path.segment)
+    return first(path.read(segment), segment.delimiters) if segment is not None else ""
 
 
 def put_time(
@@ -81,7 +89,7 @@ def put_time(
 def put_event_time(places: tuple[Path, ...], group: Group, local: tzinfo, fields: dict[str, Any]) -> None:
     """`event_time` and `event_time_path`; both empty where the sender said nothing readable."""
     for path in places:
-        value = first(path, group)
+        value = _time(path, group)
         if value and (micros := to_micros(value, local)) is not None:
             fields["event_time"], fields["event_time_path"] = micros, path.text
             return

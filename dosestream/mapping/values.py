@@ -38,40 +38,49 @@ METRES = {
 }
 
 
-def text(path: Path, group: Group) -> str:
-    """The value with its escapes resolved."""
-    return path.value(group).strip()
+def text(value: str, delimiters: Delimiters) -> str:
+    """Free text with its escapes resolved; a delimiter that should have been escaped stays."""
+    return value if value == CLEARED else unescape(value, delimiters).strip()
 
 
-def as_sent(path: Path, group: Group) -> str:
+def as_sent(value: str, delimiters: Delimiters) -> str:
     """The value with escapes and inner delimiters."""
-    return path.raw(group).strip()
+    return value.strip()
 
 
-def first(path: Path, group: Group) -> str:
-    """The first component: what a plain field means, whatever a sender adds behind it."""
-    value = path.raw(group)
-    if not value or value == CLEARED:
+def first(value: str, delimiters: Delimiters) -> str:
+    """The first subcomponent of the first component, escapes resolved: what a plain field means, whatever a
+    sender adds behind it.
+    """
+    if value == CLEARED:
         return value
-    return _plain(value, _delimiters(path, group))
+    if delimiters.component in value:
+        value = value.split(delimiters.component, 1)[0]
+    if delimiters.subcomponent in value:
+        value = value.split(delimiters.subcomponent, 1)[0]
+    if delimiters.escape in value:
+        value = unescape(value, delimiters)
+    return value.strip()
 
 
-def issuer(path: Path, group: Group) -> str:
+def issuer(value: str, delimiters: Delimiters) -> str:
     """EI.2, else EI.3: namespace id, else universal id."""
-    value = path.raw(group)
-    if not value or value == CLEARED:
-        return ""
-    delimiters = _delimiters(path, group)
     component = delimiters.component
-    return _plain(part(value, component, 2), delimiters) or _plain(part(value, component, 3), delimiters)
-
-
-def authority(path: Path, group: Group) -> str:
-    """CX.4.1, else CX.4.2: namespace id, else universal id."""
-    value = path.raw(group)
-    if not value or value == CLEARED:
+    if value == CLEARED or component not in value:
         return ""
-    return _authority(value, _delimiters(path, group))
+    return first(part(value, component, 2), delimiters) or first(part(value, component, 3), delimiters)
+
+
+def authority(value: str, delimiters: Delimiters) -> str:
+    """CX.4.1, else CX.4.2: namespace id, else universal id."""
+    assigner = part(value, delimiters.component, 4)
+    if not assigner or assigner == CLEARED:
+        return ""
+    between = delimiters.subcomponent
+    return (
+        unescape(part(assigner, between, 1), delimiters).strip()
+        or unescape(part(assigner, between, 2), delimiters).strip()
+    )
 
 
 def identifiers(path: Path, group: Group) -> tuple[Identifier, ...]:
@@ -88,54 +97,47 @@ def cx_repetitions(segment: Segment, field: int) -> tuple[Identifier, ...]:
     delimiters = segment.delimiters
     found = []
     for repetition in value.split(delimiters.repetition):
-        identifier = _plain(part(repetition, delimiters.component, 1), delimiters)
+        identifier = first(repetition, delimiters)
         if identifier and identifier != CLEARED:
-            type_code = _plain(part(repetition, delimiters.component, 5), delimiters)
+            type_code = first(part(repetition, delimiters.component, 5), delimiters)
             found.append(
-                Identifier(
-                    authority=_authority(repetition, delimiters), value=identifier, type_code=type_code
-                )
+                Identifier(authority=authority(repetition, delimiters), value=identifier, type_code=type_code)
             )
     return tuple(found)
 
 
-def person(path: Path, group: Group) -> str:
+def person(value: str, delimiters: Delimiters) -> str:
     """XPN as DICOM PN: HL7 says family, given, middle, suffix, prefix; DICOM says prefix before suffix."""
-    return _person(path, group, 1)
+    return _person(value, delimiters, 1)
 
 
-def practitioner(path: Path, group: Group) -> str:
+def practitioner(value: str, delimiters: Delimiters) -> str:
     """XCN as DICOM PN: its first component is an id."""
-    return _person(path, group, 2)
+    return _person(value, delimiters, 2)
 
 
-def named_practitioner(path: Path, group: Group) -> str:
+def named_practitioner(value: str, delimiters: Delimiters) -> str:
     """NDL as DICOM PN: its first component holds the id and the name in subcomponents; XCN is met as well."""
-    value = path.raw(group)
-    if not value or value == CLEARED:
-        return value
-    delimiters = _delimiters(path, group)
     name = part(value, delimiters.component, 1)
-    if delimiters.subcomponent in name:
-        parts = name.split(delimiters.subcomponent)
-        return _pn([unescape(piece, delimiters) for piece in parts[1:6]])
-    return practitioner(path, group)
+    if delimiters.subcomponent not in name:
+        return practitioner(value, delimiters)
+    parts = name.split(delimiters.subcomponent)
+    return _pn([unescape(piece, delimiters) for piece in parts[1:6]])
 
 
-def birth_date(path: Path, group: Group) -> str:
+def birth_date(value: str, delimiters: Delimiters) -> str:
     """`YYYY-MM-DD` of the first eight digits; what is no date says nothing."""
-    value = path.raw(group)
     return value if value == CLEARED else to_date(value)
 
 
-def sex(path: Path, group: Group) -> str:
+def sex(value: str, delimiters: Delimiters) -> str:
     """M, F or O; unknown says nothing."""
-    return SEX.get(first(path, group).upper(), "")
+    return SEX.get(first(value, delimiters).upper(), "")
 
 
-def priority(path: Path, group: Group) -> str:
+def priority(value: str, delimiters: Delimiters) -> str:
     """DICOM's word for the priority; one that is not listed says nothing."""
-    return PRIORITY.get(first(path, group).upper(), "")
+    return PRIORITY.get(first(value, delimiters).upper(), "")
 
 
 def quantity(group: Group, codes: frozenset[str], factors: dict[str, Decimal]) -> str:
@@ -143,17 +145,19 @@ def quantity(group: Group, codes: frozenset[str], factors: dict[str, Decimal]) -
 
     A unit that is not listed says nothing: half a guess would be a wrong weight.
     """
-    for segment in (*group.all("OBX"), *(group.outer.all("OBX") if group.outer is not None else ())):
+    own = group.all("OBX")
+    outer = group.outer.all("OBX") if group.outer is not None else ()
+    for segment in own if outer is own else (*own, *outer):
         delimiters = segment.delimiters
         observed = segment.field(3)
         if not observed:
             continue
         if not any(piece.strip().casefold() in codes for piece in observed.split(delimiters.component)[:2]):
             continue
-        value = _plain(segment.field(5), delimiters)
+        value = first(segment.field(5), delimiters)
         if value == CLEARED:
             return CLEARED
-        factor = factors.get(_plain(segment.field(6), delimiters).casefold())
+        factor = factors.get(first(segment.field(6), delimiters).casefold())
         try:
             number = Decimal(value) * factor if factor is not None else None
         except InvalidOperation:
@@ -163,38 +167,11 @@ def quantity(group: Group, codes: frozenset[str], factors: dict[str, Decimal]) -
     return ""
 
 
-def _delimiters(path: Path, group: Group) -> Delimiters:
-    segment = group.first(path.segment)
-    assert segment is not None  # its field had a value
-    return segment.delimiters
-
-
-def _plain(value: str, delimiters: Delimiters) -> str:
-    """The first subcomponent of the first component, escapes resolved."""
-    if delimiters.component in value:
-        value = value.split(delimiters.component, 1)[0]
-    if delimiters.subcomponent in value:
-        value = value.split(delimiters.subcomponent, 1)[0]
-    return unescape(value, delimiters).strip()
-
-
-def _authority(value: str, delimiters: Delimiters) -> str:
-    assigner = part(value, delimiters.component, 4)
-    if not assigner or assigner == CLEARED:
-        return ""
-    return (
-        unescape(part(assigner, delimiters.subcomponent, 1), delimiters).strip()
-        or unescape(part(assigner, delimiters.subcomponent, 2), delimiters).strip()
-    )
-
-
-def _person(path: Path, group: Group, family: int) -> str:
-    value = path.raw(group)
-    if not value or value == CLEARED:
+def _person(value: str, delimiters: Delimiters, family: int) -> str:
+    if value == CLEARED:
         return value
-    delimiters = _delimiters(path, group)
     parts = value.split(delimiters.component)[family - 1 : family + 4]
-    return _pn([_plain(piece, delimiters) for piece in parts])
+    return _pn([first(piece, delimiters) for piece in parts])
 
 
 # A component of a DICOM PN cannot hold these.
@@ -203,7 +180,6 @@ _NOT_IN_PN = str.maketrans("^=\\", "   ")
 
 def _pn(parts: list[str]) -> str:
     """Family, given, middle, suffix, prefix as DICOM PN without trailing carets (PS3.5 section 6.2.1)."""
-    family, given, middle, suffix, prefix = (
-        "" if piece == CLEARED else piece.translate(_NOT_IN_PN).strip() for piece in [*parts, *[""] * 5][:5]
-    )
+    clean = ["" if piece == CLEARED else piece.translate(_NOT_IN_PN).strip() for piece in parts]
+    family, given, middle, suffix, prefix = [*clean, "", "", "", "", ""][:5]
     return "^".join((family, given, middle, prefix, suffix)).rstrip("^")
