@@ -66,10 +66,11 @@ class Total:
     unit: str
 
 
+DLP_SUB_TOTAL: Final = dcm("130745")
 # TID 10012 (CT), 10004 (fluoroscopy), 10005 (mammography), 10006 and 10007 (projection), 10022 (administration).
 TOTALS: Final[dict[Code, Total]] = {
     dcm("113813"): Total("ct_dlp", "total", "mGy.cm"),
-    dcm("130745"): Total("ct_dlp", "total", "mGy.cm"),  # sub-total of one phantom
+    DLP_SUB_TOTAL: Total("ct_dlp", "total", "mGy.cm"),  # of one phantom
     dcm("113722"): Total("dap", "total", "Gy.m2"),
     dcm("113726"): Total("dap", "fluoro", "Gy.m2"),
     dcm("113727"): Total("dap", "acquisition", "Gy.m2"),

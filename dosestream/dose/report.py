@@ -41,6 +41,7 @@ class _Report:
     ended: Moment | None = None
     families: list[str] = field(default_factory=list)
     totals: list[DoseTotal] = field(default_factory=list)
+    sub_totals: list[DoseTotal] = field(default_factory=list)
     events: list[IrradiationEvent] = field(default_factory=list)
     first_event: Moment | None = None
     radionuclide: str = ""
@@ -66,7 +67,10 @@ def extract(root: DataSet, reading: Reading) -> Extraction | None:
     stated = {leaf(item, TEMPLATE_IDENTIFIER) for item in items(root, CONTENT_TEMPLATE)} & TEMPLATES
     # What the report holds counts before what it says it is.
     template = next(iter(report.families), "") or next(iter(stated), "") or ROOTS[title]
-    totals = _without_repeated_planes(report.totals, reading)
+    # Totals add up, so the sub-totals of phantoms stay only where the report states no total.
+    quantities = {total.quantity for total in report.totals}
+    parts = [total for total in report.sub_totals if total.quantity not in quantities]
+    totals = _without_repeated_planes(report.totals + parts, reading)
     fluoroscopy = report.fluoroscopy or any(
         total.value > 0 and (total.mode == "fluoro" or total.quantity == "fluoro_time") for total in totals
     )
@@ -164,7 +168,8 @@ def _totals(item: DataSet, plane: str, report: _Report, reading: Reading) -> Non
             numbers = reading.numbers(child, concept, total.unit)
             if len(numbers) > 1:
                 reading.give_up(concept, f"{len(numbers)} values where one is meant; the first is taken")
-            report.totals.extend(
+            kept = report.sub_totals if concept == concepts.DLP_SUB_TOTAL else report.totals
+            kept.extend(
                 DoseTotal(
                     quantity=total.quantity,
                     mode=total.mode,

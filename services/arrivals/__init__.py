@@ -1,0 +1,1 @@
+"""DICOM in: every instance raw, then as a study event, then answered."""

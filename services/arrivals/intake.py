@@ -1,0 +1,186 @@
+"""The way of one instance: drop its pixels, read it, store it raw, publish what it says, and only then answer.
+
+Runs on the association's thread, which waits for Kafka; several associations go side by side.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections import Counter
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from dosestream.dose.arrival import STRUCTURED_REPORTS
+from dosestream.dose.dataset import DataSetError
+from dosestream.dose.part10 import header_only, join
+from dosestream.events.identity import content_hash, event_id
+from dosestream.events.receipt import ReceiptClock
+from dosestream.events.records import RawMessage, Rejection
+from dosestream.kafka.normalised_up_to import NormalisedUpTo
+from dosestream.kafka.publisher import Position, Publication, Publisher, PublishError
+from dosestream.settings import Settings, source_for_ae
+from services.arrivals.heard import Heard
+from services.arrivals.publications import Publications
+
+log = logging.getLogger("dosestream.arrivals")
+
+# PS3.4 table B.2-1.
+SUCCESS: Final = 0x0000
+OUT_OF_RESOURCES: Final = 0xA700
+CANNOT_UNDERSTAND: Final = 0xC000
+
+# The contract's ten seconds, less what the answer needs to get out.
+ANSWER_DEADLINE_S: Final = 9.0
+# Of an instance over the cap so much is kept with its rejection.
+KEPT_OF_TOO_LARGE: Final = 64 * 1024
+
+NOWHERE: Final = Position(-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A C-STORE request: `data_set` is encoded as received; `peer` is host:port."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax: str
+    data_set: bytes
+    calling: str
+    called: str
+    peer: str
+
+
+class Intake:
+    """Takes instances of all associations. `take` may be called from any thread."""
+
+    def __init__(
+        self, settings: Settings, publications: Publications, publisher: Publisher, marks: NormalisedUpTo
+    ) -> None:
+        self._settings = settings
+        self._publications = publications
+        self._publisher = publisher
+        self._marks = marks
+        self._clock = ReceiptClock()
+        self._heard = Heard()
+        self._idle = threading.Condition()
+        self._under_way = 0
+        self._closing = False
+        self.counts: Counter[str] = Counter()
+
+    def take(self, instance: Instance) -> int:
+        """Store one instance and return its DIMSE status; success means that Kafka has it."""
+        with self._idle:
+            if self._closing:
+                return OUT_OF_RESOURCES
+            self._under_way += 1
+        try:
+            status = self._take(instance)
+        finally:
+            with self._idle:
+                self._under_way -= 1
+                self._idle.notify_all()
+        with self._idle:
+            self.counts[f"answered {status:04X}"] += 1
+        return status
+
+    def close(self, timeout_s: float) -> bool:
+        """Take nothing more and wait for what is under way; whether all of it was answered."""
+        with self._idle:
+            self._closing = True
+            return self._idle.wait_for(lambda: self._under_way == 0, timeout_s)
+
+    def _take(self, instance: Instance) -> int:
+        deadline = time.monotonic() + ANSWER_DEADLINE_S
+        source = source_for_ae(self._settings, instance.calling)
+        body = _body(instance)
+        now = self._clock.next(source.name)
+        key = hashlib.sha256(source.name.encode() + b"\0" + body).digest()
+        if (answer := self._heard.answer(key, now)) is not None:
+            return answer
+        raw = RawMessage(
+            source=source.name,
+            control_id=instance.sop_instance_uid,
+            message_type=instance.sop_class_uid,
+            received_at=now,
+            transport="dicom",
+            peer=instance.peer,
+            called=instance.called,
+            transfer_syntax=instance.transfer_syntax,
+            content_hash=content_hash(body),
+            answer=f"{SUCCESS:04X}",
+            body=body,
+        )
+        refused = SUCCESS if source.on_reject == "AA" else CANNOT_UNDERSTAND
+        try:
+            if len(body) > self._settings.kafka.max_message_bytes:
+                self._publish(self._publications.event(self._too_large(raw, refused)), deadline)
+                return refused
+            status = self._store(raw, refused, deadline)
+        except PublishError as error:
+            log.warning("%s %s: not stored: %s", raw.source, raw.control_id, error)
+            return OUT_OF_RESOURCES
+        self._heard.remember(key, now, status)
+        return status
+
+    def _store(self, raw: RawMessage, refused: int, deadline: float) -> int:
+        """Raw record first, then what it says. Raises PublishError."""
+        # Read before it is stored: the key is the patient's, and the raw record says the answer.
+        arrival = self._publications.read(raw, NOWHERE)
+        status = SUCCESS
+        if isinstance(arrival, Rejection):
+            status = refused
+            raw = replace(raw, answer=f"{status:04X}")
+            arrival = replace(arrival, answer=raw.answer)
+            log.warning("%s %s: rejected: %s %s", raw.source, raw.control_id, arrival.code, arrival.location)
+        position = self._publish(self._publications.raw(raw, arrival), deadline)
+        self._marks.stored(position)
+        arrival = replace(arrival, raw_partition=position.partition, raw_offset=position.offset)
+        try:
+            self._publish(self._publications.event(arrival), deadline)
+        except PublishError:
+            self._marks.failed(position)
+            raise
+        self._marks.finished(position)
+        return status
+
+    def _publish(self, record: Publication, deadline: float) -> Position:
+        """Publish and wait until the deadline. Raises PublishError."""
+        future: Future[Position | PublishError] = Future()
+        self._publisher.publish(*record, future.set_result)
+        try:
+            result = future.result(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            raise PublishError(f"{record.topic}: no answer from the broker in time", retriable=True) from None
+        if isinstance(result, PublishError):
+            raise result
+        return result
+
+    def _too_large(self, raw: RawMessage, status: int) -> Rejection:
+        cap = self._settings.kafka.max_message_bytes
+        return Rejection(
+            event_id=event_id(f"{raw.source}\0too_large", raw.body, 0),
+            source=raw.source,
+            control_id=raw.control_id,
+            received_at=raw.received_at,
+            message_type=raw.message_type,
+            transport=raw.transport,
+            peer=raw.peer,
+            code="too_large",
+            reason=f"{len(raw.body)} bytes without pixel data, and the cap is {cap}: "
+            f"only the first {KEPT_OF_TOO_LARGE} are kept here; raise kafka.max_message_bytes and send it again",
+            answer=f"{status:04X}",
+            body=raw.body[:KEPT_OF_TOO_LARGE],
+        )
+
+
+def _body(instance: Instance) -> bytes:
+    """The instance as a DICOM file: a report whole, anything else without pixel data."""
+    data_set = instance.data_set
+    if not instance.sop_class_uid.startswith(STRUCTURED_REPORTS):
+        # What cannot be read is kept as it came: the rejection says what is wrong with it.
+        with suppress(DataSetError):
+            data_set = header_only(data_set, instance.transfer_syntax)
+    return join(instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax, data_set)

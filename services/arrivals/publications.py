@@ -1,0 +1,95 @@
+"""What arrivals puts into Kafka: records with their keys and headers. Pure, but for the log of its own mistakes."""
+
+import logging
+import traceback
+from dataclasses import dataclass
+
+from dosestream.dose.arrival import study_event
+from dosestream.events import cloudevents
+from dosestream.events.codec import Codec
+from dosestream.events.identity import event_id, record_key
+from dosestream.events.records import Identifier, RawMessage, Rejection, Study
+from dosestream.kafka.publisher import Position, Publication
+from dosestream.kafka.topics import Topic
+from dosestream.settings import Settings, SourceSettings
+
+log = logging.getLogger("dosestream.arrivals")
+
+Arrival = Study | Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Publications:
+    """Makes records as the site's settings say."""
+
+    settings: Settings
+    codec: Codec
+
+    def read(self, raw: RawMessage, position: Position) -> Arrival:
+        """What the instance says, or why it cannot be read; a mistake of ours is a rejection too."""
+        try:
+            return study_event(raw, position.partition, position.offset, self.settings)
+        except Exception as error:
+            # The message of an unforeseen error may quote the patient: its place and kind are enough.
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            kind = f"{type(error).__name__} at {frame.name}:{frame.lineno}"
+            log.error("%s %s: reading failed: %s", raw.source, raw.control_id, kind)
+            return Rejection(
+                event_id=event_id(f"{raw.source}\0unforeseen", raw.body, 0),
+                source=raw.source,
+                control_id=raw.control_id,
+                received_at=raw.received_at,
+                raw_partition=position.partition,
+                raw_offset=position.offset,
+                message_type=raw.message_type,
+                transport=raw.transport,
+                peer=raw.peer,
+                code="unforeseen",
+                reason=f"The reader failed ({kind}): report it; a replay after the repair catches it up.",
+                answer=raw.answer,
+                body=raw.body,
+            )
+
+    def raw(self, raw: RawMessage, arrival: Arrival) -> Publication:
+        """The raw record, keyed by the patient of the instance, else by its study or its own UID."""
+        return Publication(
+            str(Topic.DICOM_RAW),
+            self._key(arrival),
+            self.codec.encode(raw),
+            cloudevents.headers(
+                event_id=raw.content_hash[:32], source=raw.source, kind="dicom.raw", at=raw.received_at
+            ),
+        )
+
+    def event(self, arrival: Arrival) -> Publication:
+        """The record of the study event or of the rejection."""
+        topic, key, kind = (
+            (Topic.STUDY, self._key(arrival), "study")
+            if isinstance(arrival, Study)
+            else (Topic.REJECTED, self._hash(SourceSettings(), (), arrival.source), "dicom.rejected")
+        )
+        return Publication(
+            str(topic),
+            key,
+            self.codec.encode(arrival),
+            cloudevents.headers(
+                event_id=arrival.event_id, source=arrival.source, kind=kind, at=arrival.received_at
+            ),
+        )
+
+    def repaired(self, raw: RawMessage, position: Position) -> list[Publication]:
+        """The record made from a raw record, again."""
+        return [self.event(self.read(raw, position))]
+
+    def _key(self, arrival: Arrival) -> bytes:
+        if isinstance(arrival, Rejection):
+            return self._hash(SourceSettings(), (), arrival.control_id or arrival.source)
+        sources = self.settings.source
+        source = next((one for one in sources if one.name == arrival.source), SourceSettings())
+        return self._hash(source, arrival.patient.identifiers, arrival.study_instance_uid)
+
+    def _hash(self, source: SourceSettings, identifiers: tuple[Identifier, ...], fallback: str) -> bytes:
+        site = self.settings.site
+        return record_key(
+            site.patient_key_secret.encode(), source.authority or site.authority, identifiers, fallback
+        )

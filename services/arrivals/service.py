@@ -1,0 +1,110 @@
+"""Arrivals: DICOM in, Kafka out."""
+
+import logging
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Final
+
+from dosestream import ready
+from dosestream.kafka.admin import BrokerAwayError
+from dosestream.kafka.codec import codec_for
+from dosestream.kafka.normalised_up_to import DICOM_GROUP, NormalisedUpTo
+from dosestream.kafka.publisher import Publisher
+from dosestream.kafka.topics import Topic
+from dosestream.settings import Settings
+from services.arrivals.intake import ANSWER_DEADLINE_S, Intake
+from services.arrivals.listener import Listener
+from services.arrivals.publications import Publications
+
+log = logging.getLogger("dosestream.arrivals")
+
+RETRY_S: Final = 1.0
+# How long a peer has to take its last answer and to release.
+FAREWELL_S: Final = 0.5
+
+
+class Arrivals:
+    """The service as an object: `start`, then `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        codec = codec_for(settings.kafka)
+        publications = Publications(settings, codec)
+        self._publisher = Publisher(settings.kafka)
+        self._marks = NormalisedUpTo(
+            settings.kafka,
+            topic=str(Topic.DICOM_RAW),
+            group=DICOM_GROUP,
+            normalise=publications.repaired,
+            publisher=self._publisher,
+            codec=codec,
+        )
+        self.intake = Intake(settings, publications, self._publisher, self._marks)
+        self._listener: Listener | None = None
+
+    def start(self, stopping: threading.Event) -> Listener | None:
+        """Repair what a crash left, then listen; waits for the broker. None where it was stopped before that.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        while not stopping.is_set():
+            try:
+                repaired = self._marks.repair()
+                break
+            except BrokerAwayError as error:
+                log.warning("%s; trying again", error)
+                stopping.wait(RETRY_S)
+        else:
+            return None
+        if repaired:
+            log.info("%d raw records were normalised again", repaired)
+        self._marks.start()
+        self._listener = Listener(self._settings.dicom, self.intake)
+        return self._listener
+
+    def stop(self) -> None:
+        """Stop accepting, answer what is under way, put everything into Kafka."""
+        if self._listener is not None:
+            self._listener.stop_accepting()
+            if not self.intake.close(ANSWER_DEADLINE_S + 1):
+                log.error("instances were still under way: their senders will send them again")
+            until = time.monotonic() + FAREWELL_S
+            while self._listener.associations and time.monotonic() < until:
+                time.sleep(0.02)
+            self._listener.close()
+        self._publisher.close()
+        self._marks.close()
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then drain. Returns the exit code."""
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    arrivals = Arrivals(settings)
+    try:
+        listener = arrivals.start(stopping)
+        if listener is not None:
+            dicom = settings.dicom
+            ready.announce({"host": listener.host, "port": listener.port, "ae_title": dicom.ae_title})
+            log.info("listening for DICOM as %s on %s:%d", dicom.ae_title, listener.host, listener.port)
+            stopping.wait()
+    except OSError as error:
+        log.error(
+            "cannot listen on %s:%d (%s): stop what uses it, or set dicom.port (DOSESTREAM_DICOM_PORT)",
+            settings.dicom.host,
+            settings.dicom.port,
+            error.strerror,
+        )
+        return 1
+    finally:
+        arrivals.stop()
+    log.info("stopped; %s", dict(arrivals.intake.counts) or "nothing arrived")
+    return 0
