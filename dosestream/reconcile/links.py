@@ -91,7 +91,8 @@ def agrees(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
     theirs = {patients.survivor(identity) for identity in order.identities}
     if reference.identity.authority:
         return patients.survivor(reference.identity) in theirs
-    mine = set(patients.candidates(reference.identity.value)) & theirs
+    known = patients.candidates(reference.identity.value)
+    mine = [p for p in theirs if p.value == reference.identity.value or p in known]
     return any(not patients.contradicts(identity, reference.demographics) for identity in mine)
 
 
