@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-SOURCES := dosestream services tests $(wildcard bench)
+SOURCES := dosestream services tests $(wildcard bench/*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-long check bench lint clean
@@ -38,7 +38,7 @@ test-long: setup
 	$(BIN)/python -m pytest -m long
 
 check: lint
-	$(BIN)/mypy
+	$(BIN)/mypy $(SOURCES)
 	$(BIN)/python -m pytest -q -m "not stack and not long" tests/unit
 
 lint: .venv/installed

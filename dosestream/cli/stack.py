@@ -1,6 +1,7 @@
 """Everything embedded, put together: servers, topics, tables, services, and the supervisor over them."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ KAFKA_PORT = 9092
 POSTGRES_PORT = 5432
 # Under `up` the clock ticks at least this often.
 CLOCK_INTERVAL_S = 5.0
+# Below this a server that ended has most likely found no space.
+FULL_BYTES = 64 * 1024**2
 SERVICE_START_TIMEOUT_S = 60.0
 SERVICE_STOP_TIMEOUT_S = 20.0
 # Started in this order, ended in the opposite one: what takes messages in ends first.
@@ -259,6 +262,10 @@ class Stack:
             code = None if charge.process is None else charge.process.returncode
             log = self.folder.logs / f"{charge.name.lower()}.log"
             self.say(f"{charge.name} ended ({_ending(code)}) and is started again; its log: {log}")
+            if shutil.disk_usage(self.folder.path).free < FULL_BYTES:
+                self.say(
+                    f"The disk of {self.folder.path} is full: free some space, the rest follows by itself."
+                )
         else:
             self._write_services()
 
