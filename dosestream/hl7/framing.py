@@ -55,6 +55,7 @@ class Framer:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self._head_bytes = min(HEAD_BYTES, max_bytes)
         self._inside = False
         self._parts: list[bytes] = []
         self._size = 0
@@ -127,7 +128,7 @@ class Framer:
         if not piece:
             return
         if self._size <= self.max_bytes < self._size + len(piece):
-            self._parts = [b"".join([*self._parts, piece])[:HEAD_BYTES]]
+            self._parts = [b"".join([*self._parts, piece])[: self._head_bytes]]
         elif self._size <= self.max_bytes:
             self._parts.append(piece)
         self._size += len(piece)

@@ -1,0 +1,191 @@
+"""The reader: delimiters, character sets, segment ends, and a second opinion from hl7apy."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hl7apy import parser
+from hl7apy.consts import VALIDATION_LEVEL
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dosestream.hl7.batch import is_batch, split
+from dosestream.hl7.charset import Undecodable
+from dosestream.hl7.escapes import escape
+from dosestream.hl7.header import read_header
+from dosestream.hl7.reader import Message, read
+
+
+def reading(body: bytes, default_charset: str = "") -> Message | Undecodable:
+    header = read_header(body)
+    assert header is not None
+    return read(body, header, default_charset)
+
+
+def names(body: bytes, default_charset: str = "") -> str:
+    found = reading(body, default_charset)
+    assert isinstance(found, Message)
+    pid = found.first("PID")
+    assert pid is not None
+    return pid.field(5)
+
+
+def message(name: bytes, charset: bytes = b"", end: bytes = b"\r") -> bytes:
+    msh = b"MSH|^~\\&|A|B|C|D|20260301||ADT^A01|1|P|2.5||||||" + charset
+    return end.join([msh, b"PID|||1||" + name, b""])
+
+
+UNUSABLE = [
+    ("nothing", b""),
+    ("no MSH", b"PID|1||2"),
+    ("MSH alone", b"MSH"),
+    ("no encoding characters", b"MSH|"),
+    ("letters as delimiters", b"MSHAbcdeA"),
+    ("a letter among the encoding characters", b"MSH|^~\\x|A"),
+    ("the same delimiter twice", b"MSH|^^\\&|A"),
+    ("too many encoding characters", b"MSH|^~\\&#!|A"),
+    ("control characters as delimiters", b"MSH\x01\x02\x03\x04\x05\x01A"),
+]
+
+
+@pytest.mark.parametrize("body", [u[1] for u in UNUSABLE], ids=[u[0] for u in UNUSABLE])
+def test_no_usable_msh(body: bytes) -> None:
+    assert read_header(body) is None
+
+
+@pytest.mark.parametrize(
+    "end", [b"\r", b"\n", b"\r\n"], ids=["segments end in CR", "segments end in LF", "segments end in CRLF"]
+)
+def test_segment_ends(end: bytes) -> None:
+    assert names(message(b"DOE^JOHN", end=end)) == "DOE^JOHN"
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert names(b"\xef\xbb\xbf" + message("MÜLLER".encode())) == "MÜLLER"
+
+
+def test_own_delimiters_are_taken_from_msh() -> None:
+    body = b"MSH#!@%*#A#B#C#D#20260301##ADT!A01#7#P#2.5\rPID#1##1!!!H##DOE!J\r"
+    header = read_header(body)
+    assert header is not None
+    assert header.message_type == "ADT^A01"
+    assert names(body) == "DOE!J"
+
+
+def test_fewer_encoding_characters_are_read() -> None:
+    body = b"MSH|^~|A|B|C|D|20260301||ADT^A01|7|P|2.1\rPID|||1||DOE^J&K\\\r"
+    assert names(body) == "DOE^J&K\\"
+
+
+def test_a_segment_name_is_what_stands_before_the_separator() -> None:
+    found = reading(b"MSH|^~\\&|A|B\rPIDX|||1\rPV|2\rPID|||3\rPID\r")
+    assert isinstance(found, Message)
+    assert [segment.name for segment in found] == ["MSH", "PIDX", "PV", "PID", "PID"]
+    pid = found.first("PID")
+    assert pid is not None
+    assert pid.field(3) == "3"
+
+
+CHARSETS = [
+    ("UTF-8 where MSH-18 is empty", "MÜLLER".encode(), b"", "", "MÜLLER"),
+    ("the source's where MSH-18 is empty", "MÜLLER".encode("latin-1"), b"", "8859/1", "MÜLLER"),
+    ("MSH-18 wins over the source's", "MÜLLER".encode(), b"UNICODE UTF-8", "8859/1", "MÜLLER"),
+    ("Latin 1", "MÜLLER".encode("latin-1"), b"8859/1", "", "MÜLLER"),
+    ("Cyrillic", "Иванов".encode("iso8859-5"), b"8859/5", "", "Иванов"),
+    ("Greek", "Παπας".encode("iso8859-7"), b"8859/7", "", "Παπας"),
+    ("Latin 9", "Š€".encode("iso8859-15"), b"8859/15", "", "Š€"),
+    ("ASCII", b"DOE", b"ASCII", "", "DOE"),
+    ("the same set named twice", b"DOE", b"ASCII~ASCII", "", "DOE"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "default", "expected"), [c[1:] for c in CHARSETS], ids=[c[0] for c in CHARSETS]
+)
+def test_charset(name: bytes, declared: bytes, default: str, expected: str) -> None:
+    assert names(message(name, declared), default) == expected
+
+
+UNDECODABLE = [
+    ("bytes that are no UTF-8", "MÜLLER".encode("latin-1"), b"", False),
+    ("bytes that are no ASCII", "MÜLLER".encode(), b"ASCII", False),
+    ("a byte that Latin/Greek leaves undefined", b"\xff", b"8859/7", False),
+    ("a set nobody lists", b"DOE", b"KLINGON", False),
+    ("UTF-16 cannot be framed", b"DOE", b"UNICODE", False),
+    ("two sets at once", b"DOE", b"ASCII~8859/1", False),
+    ("a Japanese set is listed but not read yet", b"DOE", b"ISO IR6~ISO IR87", True),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "listed"), [u[1:] for u in UNDECODABLE], ids=[u[0] for u in UNDECODABLE]
+)
+def test_undecodable_is_a_value(name: bytes, declared: bytes, listed: bool) -> None:
+    found = reading(message(name, declared))
+    assert isinstance(found, Undecodable)
+    assert found.listed is listed
+    assert "\ufffd" not in found.reason
+
+
+BATCHES = [
+    ("one message", b"MSH|^~\\&|1\rPID|1\r", [b"MSH|^~\\&|1\rPID|1\r"]),
+    ("two messages with LF and a blank line", b"MSH|1\nPID|1\n\nMSH|2\n", [b"MSH|1\rPID|1\r", b"MSH|2\r"]),
+    ("CRLF and a byte-order mark", b"\xef\xbb\xbfMSH|1\r\nPID|1\r\n", [b"MSH|1\rPID|1\r"]),
+    ("framed messages", b"\x0bMSH|1\r\x1c\r\x0bMSH|2\r\x1c\r", [b"MSH|1\r", b"MSH|2\r"]),
+    (
+        "a batch with headers and trailers",
+        b"FHS|^~\\&\rBHS|^~\\&\rMSH|1\rPID|1\rMSH|2\rBTS|2\rFTS|1\r",
+        [b"MSH|1\rPID|1\r", b"MSH|2\r"],
+    ),
+    ("a batch of nothing", b"BHS|^~\\&\rBTS|0\r", []),
+    ("no message", b"hello\n", []),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), [b[1:] for b in BATCHES], ids=[b[0] for b in BATCHES])
+def test_several_messages_in_one_piece(data: bytes, expected: list[bytes]) -> None:
+    assert split(data) == expected
+    assert is_batch(data) is data.startswith((b"FHS", b"BHS"))
+
+
+# Second opinion. hl7apy strips blanks and drops what is empty at the end, so the values here have neither.
+VALUE = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
+COMPONENTS = st.lists(VALUE, min_size=1, max_size=4)
+REPETITIONS = st.lists(COMPONENTS, min_size=1, max_size=3)
+
+
+@given(st.lists(REPETITIONS, min_size=1, max_size=5))
+def test_agrees_with_hl7apy_on_generated_messages(fields: list[list[list[str]]]) -> None:
+    line = "|".join("~".join("^".join(map(escape, c)) for c in repetitions) for repetitions in fields)
+    text = f"MSH|^~\\&|A|B|C|D|20260301||ADT^A01|1|P|2.5\rZZZ|{line}\r"
+    ours = reading(text.encode())
+    assert isinstance(ours, Message)
+    segment = ours.first("ZZZ")
+    assert segment is not None
+    theirs = parser.parse_segment(f"ZZZ|{line}", version="2.5", validation_level=VALIDATION_LEVEL.TOLERANT)
+    for number in range(1, len(fields) + 1):
+        children = [child.to_er7() for child in getattr(theirs, f"zzz_{number}")]
+        assert segment.field(number) == "~".join(children)
+
+
+def without_empty_ends(line: str) -> str:
+    return re.sub(r"\^+(?=[|~]|$)", "", line).rstrip("|")
+
+
+def test_agrees_with_hl7apy_on_real_messages(test_data: Path) -> None:
+    compared = 0
+    for path in sorted((test_data / "hl7" / "mesa").glob("*.hl7")):
+        if "2xx-j" in path.name:
+            continue
+        for body in split(path.read_bytes()):
+            ours = reading(body)
+            assert isinstance(ours, Message)
+            theirs = parser.parse_message(
+                body.decode(), validation_level=VALIDATION_LEVEL.TOLERANT, find_groups=False
+            )
+            segments = [child for child in theirs.children if child.name != "MSH"]
+            assert [s.name for s in ours if s.name != "MSH"] == [s.name for s in segments]
+            for mine, other in zip([s for s in ours if s.name != "MSH"], segments, strict=True):
+                assert without_empty_ends(mine.line) == without_empty_ends(other.to_er7())
+                compared += 1
+    assert compared > 300
