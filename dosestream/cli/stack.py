@@ -1,5 +1,6 @@
 """Everything embedded, put together: servers, topics, tables, services, and the supervisor over them."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -274,7 +275,9 @@ class Stack:
             charge.name: {"pid": charge.process.pid if charge.process else None, "restarts": charge.restarts}
             for charge in self.supervisor.charges
         }
-        ready.write(self.folder.run / "services.json", known)
+        # Only `status` reads it, and a full disk is no reason to stop.
+        with contextlib.suppress(OSError):
+            ready.write(self.folder.run / "services.json", known)
 
 
 def _server_charge(name: str, server: EmbeddedKafka | EmbeddedPostgres) -> Charge:

@@ -55,6 +55,7 @@ class Charge:
                 self.start()
             except (OSError, StackError):
                 # A full disk, say: it may be mended while we wait.
+                self.process = None
                 return self._pause(now)
             return Change.STARTED
         if self.process is None or self.process.poll() is None:

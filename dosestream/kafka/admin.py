@@ -19,7 +19,7 @@ def create_topics(kafka: KafkaSettings, *, site: bool, timeout_s: float = 30.0) 
     Raises:
         BrokerAwayError: no broker answered within timeout_s.
     """
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 3})
     try:
         existing = set(admin.list_topics(timeout=timeout_s).topics)
     except KafkaException as error:
