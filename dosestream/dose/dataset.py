@@ -137,6 +137,7 @@ class _Reader:
         position: int,
         end: int,
         depth: int,
+        within: int = 0,
         *,
         stop_at_pixel_data: bool = False,
         delimited: bool = False,
@@ -149,7 +150,7 @@ class _Reader:
         buffer, explicit = self._buffer, self._encoding.explicit
         read_tag, read_u16, read_u32 = self._tag, self._u16, self._u32
         result: DataSet = {}
-        tag = 0
+        tag = within
         while position < end:
             if end - position < 8:
                 # Some writers pad with zeros to an even block; anything else is a cut.
@@ -227,7 +228,7 @@ class _Reader:
                     "unreadable", f"{tag_text(tag)} where a sequence item must begin", sequence_tag
                 )
             if length == UNDEFINED:
-                item, position = self.data_set(position, end, depth, delimited=True)
+                item, position = self.data_set(position, end, depth, sequence_tag, delimited=True)
             elif length > end - position:
                 raise DataSetError(
                     "truncated",
@@ -235,7 +236,7 @@ class _Reader:
                     sequence_tag,
                 )
             else:
-                item, _ = self.data_set(position, position + length, depth)
+                item, _ = self.data_set(position, position + length, depth, sequence_tag)
                 position += length
             items.append(item)
         if delimited:

@@ -1,0 +1,141 @@
+"""Four reports of real scanners: every total and every event equals what a second, independent walk finds.
+
+The second walk uses pydicom's values and decimal arithmetic, and finds items by a path of codes.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom import Dataset
+
+from dosestream.dose.arrival import study_event
+from dosestream.events.records import IrradiationEvent, RawMessage, Study
+from dosestream.settings import Settings
+
+NAMES = (
+    "philips_allura_clarity_u104",
+    "philips_allura_clarity_u601",
+    "siemens_axiom_artis",
+    "siemens_axiom_example_procedure",
+)
+GRAY_SQUARE_METRES = {"Gy.m2": Decimal(1), "Gym2": Decimal(1), "dGy.cm2": Decimal("0.00001")}
+TOTALS = {
+    "113722": ("dap", "total"),
+    "113726": ("dap", "fluoro"),
+    "113727": ("dap", "acquisition"),
+    "113725": ("dose_rp", "total"),
+    "113728": ("dose_rp", "fluoro"),
+    "113729": ("dose_rp", "acquisition"),
+    "113730": ("fluoro_time", "total"),
+    "113855": ("acquisition_time", "total"),
+}
+EVENT_NUMBERS = {
+    "dap_gym2": "122130",
+    "dose_rp_gy": "113738",
+    "kvp": "113733",
+    "tube_current_ma": "113734",
+    "exposure_uas": "113736",
+    "exposure_time_ms": "113735",
+    "frames": "113768",
+    "pulse_rate": "113791",
+    "source_detector_mm": "113750",
+    "source_patient_mm": "113748",
+    "primary_angle_deg": "112011",
+    "secondary_angle_deg": "112012",
+}
+
+
+def found(container: Dataset, code: str) -> Iterator[Dataset]:
+    return (item for item in container.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == code)
+
+
+def value(item: Dataset) -> Decimal:
+    (measured,) = item.MeasuredValueSequence
+    unit = measured.MeasurementUnitsCodeSequence[0].CodeValue
+    text = getattr(measured.NumericValue, "original_string", str(measured.NumericValue))
+    return Decimal(text) * GRAY_SQUARE_METRES.get(unit, Decimal(1))
+
+
+@pytest.fixture(params=NAMES)
+def report(request: pytest.FixtureRequest, test_data: Path) -> tuple[Dataset, Study]:
+    path = test_data / "rdsr" / f"{request.param}.dcm"
+    raw = RawMessage(
+        source="ROOM",
+        control_id="",
+        message_type="",
+        received_at=1,
+        transport="dicom",
+        content_hash="",
+        body=path.read_bytes(),
+    )
+    event = study_event(raw, 0, 0, Settings())
+    assert isinstance(event, Study)
+    return pydicom.dcmread(path), event
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
+
+def test_totals_equal_what_the_file_says(report: tuple[Dataset, Study]) -> None:
+    data_set, event = report
+    assert event.dose is not None
+    planes = {"113620": "A", "113621": "B", "113622": "single"}
+    expected = {}
+    for container in found(data_set, "113702"):
+        (plane,) = found(container, "113764")
+        for code, (quantity, mode) in TOTALS.items():
+            for item in found(container, code):
+                key = (quantity, mode, planes[plane.ConceptCodeSequence[0].CodeValue])
+                expected[key] = float(value(item))
+    assert {(t.quantity, t.mode, t.plane): t.value for t in event.dose.totals} == expected
+    assert len(expected) in (8, 16)
+    assert event.dose.fluoroscopy
+
+
+def test_events_equal_what_the_file_says(report: tuple[Dataset, Study]) -> None:
+    data_set, event = report
+    assert event.dose is not None
+    assert event.dose.unread == ()
+    containers = list(found(data_set, "113706"))
+    assert len(containers) == len(event.dose.events) > 20
+    for container, read in zip(containers, event.dose.events, strict=True):
+        (uid,) = found(container, "113769")
+        assert read.irradiation_event_uid == str(uid.UID)
+        for field, code in EVENT_NUMBERS.items():
+            values = [float(value(item)) for item in found(container, code)]
+            assert getattr(read, field) == (values[0] if values else None), field
+        assert read.acquisition_type == next(found(container, "113721")).ConceptCodeSequence[0].CodeMeaning
+        (started,) = found(container, "111526")
+        whole, _, fraction = str(started.DateTime).partition(".")
+        at = datetime.strptime(whole + "." + (fraction or "0"), "%Y%m%d%H%M%S.%f").replace(tzinfo=UTC)
+        assert read.started_at == round(at.timestamp() * 1_000_000)
+        assert _filters(container) == read.filters
+
+
+def _filters(container: Dataset) -> str:
+    texts = []
+    for item in found(container, "113771"):
+        material = next(found(item, "113757")).ConceptCodeSequence[0].CodeMeaning
+        low, high = (float(value(next(found(item, code)))) for code in ("113758", "113773"))
+        texts.append(f"{material} {low:g}-{high:g} mm")
+    return "; ".join(texts)
+
+
+def test_the_header_equals_what_pydicom_reads(report: tuple[Dataset, Study]) -> None:
+    data_set, event = report
+    assert event.study_instance_uid == data_set.StudyInstanceUID
+    assert event.sop_instance_uid == data_set.SOPInstanceUID
+    assert event.patient.identifiers[0].value == data_set.PatientID
+    assert event.patient.name == str(data_set.PatientName)
+    assert event.accession_number == data_set.AccessionNumber
+    assert event.kind == "dose_report"
+
+
+def test_no_event_is_known_by_its_values_where_the_file_names_it(report: tuple[Dataset, Study]) -> None:
+    events: tuple[IrradiationEvent, ...] = report[1].dose.events if report[1].dose else ()
+    assert events
+    assert not any(event.no_event_uid for event in events)
