@@ -7,7 +7,7 @@ from psycopg import Cursor
 
 from dosestream.db.locking import Locks
 from dosestream.db.values import iso_date, without_nul
-from dosestream.reconcile.fold import Fold, merge, winner
+from dosestream.reconcile.fold import Entry, Fold, merge, winner
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.merge import Merge
 from dosestream.reconcile.patients import Patients
@@ -133,13 +133,15 @@ def store_patients(
     folds = dict(stored.folds)
     moved = {p for m in merges for p in (m.prior, m.target)}
     grown: set[PatientId] = set()
+    # Of merged identities the versions matter too, not only what holds.
+    merged = {p for m in stored.merges for p in (m.prior, m.target)}
     for identity in named:
         before = folds.get(identity)
         after = merge(before or {}, said.get(identity, {}))
         if before is None or after != before:
             folds[identity] = after
             grown.add(identity)
-            if before is None or _tells_otherwise(before, after):
+            if before is None or identity in merged or _tells_otherwise(before, after):
                 moved.add(identity)
     patients = Patients(folds, stored.merges)
     # A change shows on everyone who shares the survivor.
@@ -150,11 +152,16 @@ def store_patients(
 
 
 def _tells_otherwise(before: Fold, after: Fold) -> bool:
-    """Whether a fold's values or winners changed: a repeat of what holds concerns nobody else."""
+    """Whether a fold's values, or what holds of them, changed: a repeat of what holds concerns nobody else."""
     return any(
-        name not in before or before[name].keys() != values.keys() or winner(before[name]) != winner(values)
+        name not in before or before[name].keys() != values.keys() or _held(before[name]) != _held(values)
         for name, values in after.items()
     )
+
+
+def _held(values: Mapping[str, Entry]) -> tuple[str, int] | None:
+    found = winner(values)
+    return None if found is None else (found.value, found.first_received_at)
 
 
 def _write(cursor: Cursor[Row], patients: Patients, identities: Collection[PatientId]) -> None:

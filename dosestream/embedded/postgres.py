@@ -111,6 +111,9 @@ class EmbeddedPostgres:
             "log_timezone=UTC",
             "-c",
             "log_min_messages=warning",
+            # When each row was committed can be asked for: what latency is measured by.
+            "-c",
+            "track_commit_timestamp=on",
         )
         self.process = spawn(command, self.log)
 

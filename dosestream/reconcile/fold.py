@@ -6,7 +6,7 @@ A fold is plain data (dicts, lists, text, integers), ready for JSON.
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from dosestream.reconcile.version import Precedence, Version
 
@@ -21,25 +21,30 @@ class Rank(IntEnum):
     DECISION = 4
 
 
+# Receipt, event id, control id; a list, since JSON has no tuples.
+First = Any
+
+
 class Entry(TypedDict):
     """One value of one field.
 
     Attributes:
         top: authority rank, then precedence: the highest this value was said with.
-        said: the events that said it with that, to (first receipt, control id): a repeat keeps the smaller.
-        first: earliest receipt of this value, whoever said it.
+        said: the events that said it with that, to their first receipt: a repeat keeps the smaller.
+        first: earliest receipt of this value, whoever said it, with that event's id and control id: what the
+            evidence cites, so that a message that repeats a value changes no row.
     """
 
     top: list[int]
-    said: dict[str, list[int | str]]
-    first: int
+    said: dict[str, int]
+    first: First
 
 
 Fold = dict[str, dict[str, Entry]]
 
 
 class Winner(NamedTuple):
-    """The value that holds, and why."""
+    """The value that holds, and why; `control_id` and `first_received_at` are of the first message with it."""
 
     value: str
     rank: int
@@ -57,8 +62,8 @@ def entry(rank: Rank, precedence: Precedence, event_id: str, received_at: int, c
     """What one event says of one value."""
     return {
         "top": [int(rank), *precedence],
-        "said": {event_id: [received_at, control_id]},
-        "first": received_at,
+        "said": {event_id: received_at},
+        "first": [received_at, event_id, control_id],
     }
 
 
@@ -106,10 +111,11 @@ def winner(values: Mapping[str, Entry]) -> Winner | None:
 
 
 def _winner(value: str, said: Entry) -> Winner:
-    event_id, (received_at, control_id) = max(said["said"].items(), key=lambda item: (item[1][0], item[0]))
+    event_id, received_at = max(said["said"].items(), key=lambda item: (item[1], item[0]))
     rank, *precedence = said["top"]
-    version = Version(Precedence(*precedence), int(received_at), event_id)
-    return Winner(value, rank, version, str(control_id), said["first"])
+    first_received_at, _, control_id = said["first"]
+    version = Version(Precedence(*precedence), received_at, event_id)
+    return Winner(value, rank, version, control_id, first_received_at)
 
 
 def newest(winners: Iterable[Winner | None]) -> Winner | None:

@@ -21,7 +21,8 @@ BEGINS = frozenset({"NW", "SN", "PA", "CH", "RO"})
 
 
 class Found(NamedTuple):
-    """A field's value and the message that gave it."""
+    """A field's value and the message first received that said it: what the evidence cites, so that a message
+    that repeats a value changes no row."""
 
     value: str
     fact: OrderFact
@@ -42,7 +43,14 @@ class ImagingOrder:
         fact = self._newest(lambda f: getattr(f.event, name))
         if fact is None or getattr(fact.event, name) == CLEARED:
             return None
-        return Found(getattr(fact.event, name), fact)
+        value = getattr(fact.event, name)
+        return Found(value, self.first(lambda f: getattr(f.event, name) == value))
+
+    def first(self, wanted: Callable[[OrderFact], object]) -> OrderFact:
+        """The message first received of those that say it; some must."""
+        return min(
+            (f for f in self.facts if wanted(f)), key=lambda f: (f.event.received_at, f.event.event_id)
+        )
 
     def value(self, name: str) -> str | None:
         """The newest value of a text field."""

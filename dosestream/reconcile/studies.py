@@ -184,9 +184,10 @@ def study_row(study: ArrivedStudy, outcome: Outcome, patients: Patients, now: in
     if accession is None and study.request_accessions:
         accession = study.request_accessions[0]
         evidence["accession_number"] = {"message": study.facts[-1].event.control_id, "path": "(0040,A370)"}
-    status = None if order is None else order.status
-    if status is not None:
-        evidence["order_status"] = {"message": status.event.control_id, "path": "ORC-1, ORC-5"}
+    status = None if order is None or order.status is None else order.status.status
+    if order is not None and status is not None:
+        told = order.first(lambda f: f.status == status)
+        evidence["order_status"] = {"message": told.event.control_id, "path": "ORC-1, ORC-5"}
     return StudyRow(
         study_instance_uid=study.study_instance_uid,
         study_datetime=None if dated is None else dated.study_at,
@@ -210,7 +211,7 @@ def study_row(study: ArrivedStudy, outcome: Outcome, patients: Patients, now: in
         procedure_scheme=scheme,
         procedure_meaning=meaning,
         study_description=study.value("study_description"),
-        order_status=None if status is None else status.status,
+        order_status=status,
         referring_physician=from_order("referring_physician") or from_header("referring_physician"),
         station_name=study.value("station_name"),
         manufacturer=study.value("manufacturer"),
@@ -264,7 +265,8 @@ def _demographic(
 def _patient_evidence(study: ArrivedStudy, outcome: Outcome) -> Evidence:
     patient = outcome.links[0].order.patient if outcome.links else None
     if patient is not None:
-        return {"message": patient.event.control_id, "path": "PID-3"}
+        named_in = outcome.links[0].order.first(lambda f: f.event.patient == patient.event.patient)
+        return {"message": named_in.event.control_id, "path": "PID-3"}
     named = next(f.event for f in study.facts if f.event.patient.identifiers)
     return {"message": named.control_id, "path": TAGS["patient_id"]}
 
@@ -276,8 +278,9 @@ def _procedure(
     Where orders are in conflict nothing is said."""
     if outcome.links and (fact := outcome.links[0].order.procedure) is not None:
         event = fact.event
-        path = event.paths.get("procedure_code", "OBR-44")
-        evidence["procedure_code"] = {"message": event.control_id, "path": path}
+        told = outcome.links[0].order.first(lambda f: f.event.procedure_code == event.procedure_code).event
+        path = told.paths.get("procedure_code", "OBR-44")
+        evidence["procedure_code"] = {"message": told.control_id, "path": path}
         return _triple(event.procedure_code, event.procedure_scheme, event.procedure_meaning)
     if outcome.state == "conflict":
         return None, None, None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 
 from dosestream.events.records import DoseReport, IrradiationEvent, Study
 from dosestream.reconcile.rows import DoseSummary, DoseTotalRow
@@ -134,7 +135,7 @@ def _stated(reports: Sequence[Report], column: Column) -> float | None:
         ]
         whole = [t for t in found if t.mode == "total"] or found
         if whole:
-            total = (total or 0.0) + sum(t.value for t in whole)
+            total = (total or 0.0) + fsum(t.value for t in whole)
     return total
 
 
@@ -142,7 +143,7 @@ def _summed(events: Iterable[IrradiationEvent], column: Column) -> float | None:
     if column.of_event is None:
         return None
     found = [value for event in events if (value := column.of_event(event)) is not None]
-    return sum(found) if found else None
+    return fsum(found) if found else None
 
 
 # Quantity of a stated total to what an event adds to it.
@@ -170,7 +171,7 @@ def _totals(report: Report) -> Iterable[DoseTotalRow]:
             phantom=total.phantom or None,
             laterality=total.laterality or None,
             stated=total.value,
-            from_events=sum(found) if found else None,
+            from_events=fsum(found) if found else None,
             unit=total.unit,
             sop_instance_uid=report.event.sop_instance_uid,
         )
