@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dosestream.events.records import Demographics, Study
+from dosestream.mapping.defaults import first_paths
 from dosestream.reconcile.facts import StudyFact
 from dosestream.reconcile.fold import Winner
 from dosestream.reconcile.identity import PatientId, dicom_identity
@@ -25,6 +26,10 @@ TAGS = {
     "study_datetime": "(0008,0020)",
     "referring_physician": "(0008,0090)",
 }
+
+
+# Where an event's fields were read unless it says otherwise.
+FIRST_PATHS = first_paths()
 
 
 @dataclass(frozen=True)
@@ -279,7 +284,7 @@ def _procedure(
     if outcome.links and (fact := outcome.links[0].order.procedure) is not None:
         event = fact.event
         told = outcome.links[0].order.first(lambda f: f.event.procedure_code == event.procedure_code).event
-        path = told.paths.get("procedure_code", "OBR-44")
+        path = told.paths.get("procedure_code") or FIRST_PATHS["procedure_code"]
         evidence["procedure_code"] = {"message": told.control_id, "path": path}
         return _triple(event.procedure_code, event.procedure_scheme, event.procedure_meaning)
     if outcome.state == "conflict":
@@ -301,20 +306,9 @@ def _triple(*values: str) -> tuple[str | None, str | None, str | None]:
     return code, scheme, meaning
 
 
-# First paths of the default mapping, cited where an event names no other.
-DEFAULT_PATHS = {
-    "accession_number": "IPC-1.1",
-    "accession_issuer": "IPC-1.2",
-    "placer_order_number": "ORC-2.1",
-    "filler_order_number": "ORC-3.1",
-    "requested_procedure_id": "IPC-2.1",
-    "referring_physician": "PV1-8",
-}
-
-
 def _cite(found: Found, name: str) -> Evidence:
     event = found.fact.event
-    return {"message": event.control_id, "path": event.paths.get(name) or DEFAULT_PATHS.get(name, name)}
+    return {"message": event.control_id, "path": event.paths.get(name) or FIRST_PATHS[name]}
 
 
 def _candidate(one: Link) -> Evidence:
