@@ -106,8 +106,10 @@ class NormalisedUpTo:
         normalise: Normalise,
         publisher: Publisher,
         codec: Codec,
+        tick_s: float = TICK_S,
     ) -> None:
         self._kafka = kafka
+        self._tick_s = tick_s
         self._topic = topic
         self._group = group
         self._normalise = normalise
@@ -216,7 +218,7 @@ class NormalisedUpTo:
         return self._waters[position.partition]
 
     def _tick(self) -> None:
-        while not self._closing.wait(TICK_S):
+        while not self._closing.wait(self._tick_s):
             try:
                 self._consumer.poll(0)  # drops the client's own error events
                 self._mend()

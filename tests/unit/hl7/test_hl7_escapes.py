@@ -1,7 +1,7 @@
 """Escape sequences of HL7 v2.5.1 section 2.7."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dosestream.hl7.escapes import escape, unescape
@@ -48,12 +48,14 @@ def test_hex_is_read_in_the_messages_character_set() -> None:
     assert unescape(r"\XE9\ ", codec="iso8859-1") == "é "
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_what_is_escaped_comes_back(text: str) -> None:
     assert unescape(escape(text)) == text
     assert unescape(escape(text, OWN), OWN) == text
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_escaped_text_holds_no_delimiter(text: str) -> None:
     assert not set(escape(text)) & set("|^~&\r\n")

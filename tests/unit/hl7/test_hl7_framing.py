@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dosestream.hl7.framing import CR, FS, HEAD_BYTES, VT, Frame, Framer, FramingError, frame
@@ -90,6 +90,7 @@ PIECES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=12).map(b"".join), st.lists(st.integers(0, 300), max_size=12))
 def test_any_cut_gives_the_same(stream: bytes, cuts: list[int]) -> None:
     bounds = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
@@ -97,6 +98,7 @@ def test_any_cut_gives_the_same(stream: bytes, cuts: list[int]) -> None:
     assert run(chunks) == run([stream])
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60).map(lambda b: b.replace(VT, b"").replace(FS, b"")), max_size=8))
 def test_what_is_framed_comes_out(messages: list[bytes]) -> None:
     assert run([b"".join(map(frame, messages))]) == messages

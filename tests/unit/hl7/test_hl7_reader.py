@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hl7apy import parser
 from hl7apy.consts import VALIDATION_LEVEL
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dosestream.hl7.batch import is_batch, split
@@ -154,6 +154,7 @@ COMPONENTS = st.lists(VALUE, min_size=1, max_size=4)
 REPETITIONS = st.lists(COMPONENTS, min_size=1, max_size=3)
 
 
+@settings(deadline=None)
 @given(st.lists(REPETITIONS, min_size=1, max_size=5))
 def test_agrees_with_hl7apy_on_generated_messages(fields: list[list[list[str]]]) -> None:
     line = "|".join("~".join("^".join(map(escape, c)) for c in repetitions) for repetitions in fields)

@@ -1,11 +1,12 @@
 """The mark below which every raw record has its events: the pure part, then against a mock cluster."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from confluent_kafka import Producer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dosestream.events.codec import Codec
@@ -41,6 +42,7 @@ def test_low_water(steps: str, mark: int, holes: list[tuple[int, int]]) -> None:
     assert (water.mark, water.holes()) == (mark, holes)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(12)), st.sets(st.integers(0, 11)))
 def test_the_mark_is_the_lowest_that_is_not_finished(order: list[int], lost: set[int]) -> None:
     water = LowWater(0)
@@ -99,6 +101,7 @@ class Site:
             normalise=self.normalise,
             publisher=self.publisher,
             codec=self.codec,
+            tick_s=0.05,
         )
 
 
@@ -134,6 +137,24 @@ def test_a_record_whose_events_were_delivered_is_not_normalised_again(mock_kafka
     site.publisher.close()
     assert "2" in site.again
     assert ("1" in site.again) is (done.partition == crashed.partition and done.offset > crashed.offset)
+
+
+def test_a_record_whose_events_failed_is_normalised_again_while_running(mock_kafka: KafkaSettings) -> None:
+    site = Site(mock_kafka, "failed")
+    marks = site.marks()
+    site.put(0)
+    marks.repair()
+    marks.start()
+    position = site.put(1)
+    marks.stored(position)
+    marks.failed(position)
+    deadline = time.monotonic() + 30
+    while marks.marks()[position.partition] <= position.offset and time.monotonic() < deadline:
+        time.sleep(0.02)
+    marks.close()
+    site.publisher.close()
+    assert marks.marks()[position.partition] == position.offset + 1
+    assert "1" in site.again
 
 
 def test_bytes_that_are_no_raw_record_are_passed_over(mock_kafka: KafkaSettings) -> None:

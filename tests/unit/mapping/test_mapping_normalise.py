@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hl7_cases import at, normalised, raw
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dosestream.events.codec import Codec
@@ -90,6 +90,7 @@ def test_a_source_may_send_other_processing_ids() -> None:
     assert refusal.code == "processing_id"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(garbage: bytes) -> None:
     for body in (garbage, b"MSH|^~\\&|" + garbage, raw("ORM^O01", PID).body + garbage):
