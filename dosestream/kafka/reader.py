@@ -1,8 +1,9 @@
 """Reading a stretch of one partition by its offsets: holes in the ledger, idle tails, whole small topics."""
 
+import time
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from dosestream.kafka.client import consumer_config
 from dosestream.kafka.records import Partition, Record
@@ -10,6 +11,8 @@ from dosestream.settings import KafkaSettings
 
 # How long the broker may say nothing before reading is given up.
 SILENCE_S = 10.0
+TURN_S = 0.1
+PAGE = 1000
 
 
 class ReadError(Exception):
@@ -24,7 +27,9 @@ class PartitionReader:
     """Reads stretches by `assign`, outside any consumer group's assignment."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._consumer = Consumer(consumer_config(kafka, group="dosestream-reader"))
+        config = consumer_config(kafka, group="dosestream-reader")
+        # The end of a partition is told with its offset: the position passes holes that no record fills.
+        self._consumer = Consumer({**config, "enable.partition.eof": True})
 
     def watermarks(self, partition: Partition) -> tuple[int, int]:
         """Earliest offset held, and the offset after the last.
@@ -65,16 +70,25 @@ class PartitionReader:
         where = TopicPartition(partition.topic, partition.number, start)
         self._consumer.assign([where])
         try:
-            position = start
+            position, heard = start, time.monotonic()
             while position < stop:
-                messages = self._consumer.consume(1000, timeout=SILENCE_S)
-                if not messages:
+                # `consume` waits for as many as it is asked for, so it is asked in short turns.
+                messages = self._consumer.consume(min(PAGE, stop - position), timeout=TURN_S)
+                if messages:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > SILENCE_S:
                     raise ReadError(f"{partition.topic}[{partition.number}]: nothing after offset {position}")
-                failed = next((m.error() for m in messages if m.error()), None)
-                if failed is not None:
-                    raise ReadError(f"{partition.topic}[{partition.number}]: {failed}")
-                position = messages[-1].offset() + 1
-                batch = [Record(partition, m.offset(), m.value()) for m in messages if m.offset() < stop]
+                batch = []
+                for message in messages:
+                    error = message.error()
+                    if error is None:
+                        position = message.offset() + 1
+                        if message.offset() < stop:
+                            batch.append(Record(partition, message.offset(), message.value()))
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        position = max(position, message.offset())
+                    elif not error.retriable():
+                        raise ReadError(f"{partition.topic}[{partition.number}]: {error}")
                 if batch:
                     yield batch
         finally:

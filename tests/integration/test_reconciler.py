@@ -1,0 +1,195 @@
+"""The reconciler's parts against a real broker and a real database."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from dosestream.db.migrate import migrate
+from dosestream.events.codec import Codec
+from dosestream.events.identity import content_hash
+from dosestream.events.records import Demographics, Dose, Identifier, Patient, Study
+from dosestream.kafka.codec import codec_for
+from dosestream.kafka.publisher import Publisher
+from dosestream.kafka.reader import PartitionReader, RetentionError
+from dosestream.kafka.records import Partition, Record
+from dosestream.kafka.topics import Topic
+from dosestream.reconcile.rules import Rules
+from dosestream.settings import KafkaSettings, PostgresSettings, Settings
+from services.reconciler.engine import Engine
+from services.reconciler.outbox import Outbox
+
+START = 1_772_438_400_000_000
+
+
+@pytest.fixture
+def settings(kafka: KafkaSettings, fresh_database: Callable[[], str]) -> Settings:
+    url = fresh_database()
+    migrate(url)
+    return Settings(kafka=kafka, postgres=PostgresSettings(url=url))
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    found = Engine(settings, codec_for(settings.kafka), Rules())
+    found.start()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def publisher(kafka: KafkaSettings) -> Iterator[Publisher]:
+    found = Publisher(kafka)
+    yield found
+    found.close()
+
+
+def envelope(identity: str) -> dict[str, Any]:
+    return {
+        "event_id": content_hash(identity.encode())[:32],
+        "source": "HIS|HOSP",
+        "control_id": identity,
+        "received_at": START,
+        "raw_partition": 0,
+        "raw_offset": 0,
+        "event_time": START,
+        "message_time": START,
+    }
+
+
+def patient(value: str) -> Patient:
+    identifiers = (Identifier(authority="HOSP", value=value),)
+    demographics = Demographics(identifiers=identifiers, name="DOE^JANE")
+    return Patient(**envelope(value), action="update", trigger="A08", patient=demographics)
+
+
+def names(settings: Settings, prefix: str) -> int:
+    with psycopg.connect(settings.postgres.url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM dose.patient WHERE patient_id LIKE %s", (prefix + "%",)
+        ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def publish(publisher: Publisher, key: str, values: list[str]) -> list[Record]:
+    """Patients under one key, so on one partition."""
+    found = []
+    for value in values:
+        encoded = Codec().encode(patient(value))
+        where = publisher.publish_and_wait(str(Topic.PATIENT), key.encode(), encoded, [])
+        found.append(Record(Partition(str(Topic.PATIENT), where.partition), where.offset, encoded))
+    return found
+
+
+def test_an_idle_tail_is_read_although_no_consumer_delivered_it(
+    engine: Engine, settings: Settings, publisher: Publisher
+) -> None:
+    prefix = secrets.token_hex(4)
+    sent = publish(publisher, prefix, [f"{prefix}{n}" for n in range(5)])
+    engine.catch_up([sent[0].partition])
+    assert names(settings, prefix) == 5
+    assert engine.positions()[sent[0].partition] == sent[-1].offset + 1
+
+
+def test_records_missing_before_a_batch_are_read_from_the_broker(
+    engine: Engine, settings: Settings, publisher: Publisher
+) -> None:
+    prefix = secrets.token_hex(4)
+    sent = publish(publisher, prefix, [f"{prefix}{n}" for n in range(5)])
+    engine.apply([sent[1], sent[4]])
+    assert names(settings, prefix) == 5
+
+
+def test_a_crash_after_the_last_record_of_a_quiet_partition_loses_nothing(
+    settings: Settings, publisher: Publisher
+) -> None:
+    prefix = secrets.token_hex(4)
+    first = Engine(settings, Codec(), Rules())
+    first.start()
+    sent = publish(publisher, prefix, [f"{prefix}{n}" for n in range(3)])
+    first.apply(sent[:2])
+    first.close()
+    second = Engine(settings, Codec(), Rules())
+    second.start()
+    second.catch_up([sent[0].partition])
+    second.catch_up([sent[0].partition])
+    second.close()
+    assert names(settings, prefix) == 3
+
+
+def test_records_lost_to_retention_stop_the_reader_loudly(kafka: KafkaSettings, publisher: Publisher) -> None:
+    where = publisher.publish_and_wait(str(Topic.AUDIT), b"k", b"one", [])
+    publisher.publish_and_wait(str(Topic.AUDIT), b"k", b"two", [])
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    trimmed = admin.delete_records([TopicPartition(str(Topic.AUDIT), where.partition, where.offset + 1)])
+    for future in trimmed.values():
+        future.result(10)
+    reader = PartitionReader(kafka)
+    try:
+        with pytest.raises(RetentionError, match="restore the topic"):
+            list(reader.read(Partition(str(Topic.AUDIT), where.partition), where.offset, where.offset + 2))
+    finally:
+        reader.close()
+
+
+def test_a_changed_row_is_published_with_its_revision_and_its_mark_goes(
+    engine: Engine, settings: Settings, publisher: Publisher
+) -> None:
+    uid = f"1.2.826.{int(secrets.token_hex(6), 16)}"
+    study = Study(
+        **envelope(uid),
+        kind="dose_report",
+        study_instance_uid=uid,
+        sop_instance_uid=f"{uid}.1",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.67",
+        modality="SR",
+        study_at=START,
+        accession_number=uid[-8:],
+        patient=Demographics(),
+    )
+    encoded = Codec().encode(study)
+    where = publisher.publish_and_wait(str(Topic.STUDY), uid.encode(), encoded, [])
+    engine.apply([Record(Partition(str(Topic.STUDY), where.partition), where.offset, encoded)])
+    outbox = Outbox(settings, Codec())
+    outbox.start()
+    try:
+        assert published(settings, uid) == ("waiting", 1, uid[-8:])
+        deadline = time.monotonic() + 20
+        while marks(settings):
+            assert time.monotonic() < deadline, "the marks were not taken away"
+            time.sleep(0.05)
+    finally:
+        outbox.stop()
+        outbox.join(20)
+
+
+def marks(settings: Settings) -> int:
+    with psycopg.connect(settings.postgres.url) as connection:
+        row = connection.execute("SELECT count(*) FROM dosestream_g1.outbox").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def published(settings: Settings, uid: str) -> tuple[str, int, str | None]:
+    """The newest record of a study on the dose topic."""
+    reader = PartitionReader(settings.kafka)
+    deadline = time.monotonic() + 30
+    try:
+        while time.monotonic() < deadline:
+            for partition in reader.partitions(str(Topic.DOSE)):
+                low, high = reader.watermarks(partition)
+                for batch in reader.read(partition, low, high):
+                    for record in batch:
+                        assert record.value is not None
+                        found = Codec().decode(record.value, Dose)
+                        if found.study_instance_uid == uid:
+                            return found.link_state, found.revision, found.accession_number
+            time.sleep(0.1)
+    finally:
+        reader.close()
+    raise AssertionError("the row was not published")
