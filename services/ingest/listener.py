@@ -127,7 +127,8 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Read nothing more; close when everything is answered."""
-        self._transport.pause_reading()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
         self._close_when_answered()
 
     def _take(self, body: bytes) -> None:

@@ -363,6 +363,24 @@ def test_six_hundred_connections_are_served_at_once(ingest: Ingest, sent_by: str
             connection.close()
 
 
+def test_a_stop_answers_what_was_read_and_closes_the_rest(
+    kafka: KafkaSettings, tmp_path: Path, find: Find, sent_by: str
+) -> None:
+    service = Ingest(kafka, tmp_path)
+    with service.connect() as idle, service.connect() as busy:
+        busy.sendall(b"".join(frame(adt(sent_by, str(n), patient=str(n))) for n in range(200)))
+        framer = Framer(MIB)
+        told = framer.feed(busy.recv(65536))
+        assert service.stop() == 0
+        assert idle.recv(1) == b""
+        while data := busy.recv(65536):
+            told += framer.feed(data)
+    assert {code(piece.body) for piece in told} == {"AA"}
+    stored = {raw.control_id for raw in find(Topic.HL7_RAW, RawMessage)}
+    assert stored == {event.control_id for event in find(Topic.PATIENT, Patient)}
+    assert len(stored) == len(told)
+
+
 def test_a_raw_record_without_events_is_normalised_at_the_next_start(
     kafka: KafkaSettings, tmp_path: Path, find: Find, sent_by: str
 ) -> None:
