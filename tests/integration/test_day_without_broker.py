@@ -150,3 +150,11 @@ def test_days_of_several_sites_share_one_database(fresh_database: Callable[[], s
     pipeline = Pipeline(fresh_database())
     pipeline.play(shuffled([step for day in days for step in day.timeline], 1), 100)
     assert compare(pipeline.url, [line for day in days for line in day.truth()]) == []
+
+
+def test_a_merge_that_never_arrives_shows_as_a_difference(fresh_database: Callable[[], str]) -> None:
+    day = scenario("merge_after_both", 5, BASE)
+    pipeline = Pipeline(fresh_database())
+    pipeline.play([step for step in day.timeline if step.kind != "ADT^A40"], 50)
+    columns = {difference.column for difference in compare(pipeline.url, day.truth())}
+    assert {"merged_into_id", "patient_id", "patient_name"} <= columns
