@@ -5,7 +5,7 @@ the set of facts alone: not on their order, their number of repeats, or when the
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dosestream.events.records import Order, Study
@@ -50,7 +50,8 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     """
     if len(group.orders) + len(group.studies) > rules.group_cap:
         return GroupRows(anomalies=(_too_large(group, rules),))
-    orders = imaging_orders((order_fact(event, rules) for event in _once(group.orders)), rules)
+    facts = [order_fact(event, rules) for event in _once(group.orders)]
+    orders = [_with_presences(order, patients) for order in imaging_orders(facts, rules)]
     arrived = arrived_studies((study_fact(event, rules) for event in _once(group.studies)), rules)
     studies: list[StudyRow] = []
     links: list[StudyOrderRow] = []
@@ -80,6 +81,12 @@ def _once(events: Iterable[E]) -> list[E]:
         if known is None or event.received_at < known.received_at:
             first[event.event_id] = event
     return list(first.values())
+
+
+def _with_presences(order: ImagingOrder, patients: Patients) -> ImagingOrder:
+    if not order.identities:
+        return order
+    return replace(order, presences=tuple(patients.presences(order.identities[0])))
 
 
 def _order_row(order: ImagingOrder, study: str | None, patients: Patients) -> OrderRow:

@@ -13,6 +13,8 @@ from dosestream.events.records import Order
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.facts import OrderFact
 from dosestream.reconcile.identity import PatientId, hl7_identities
+from dosestream.reconcile.presence import PATH as PRESENCE_PATH
+from dosestream.reconcile.presence import Held, Presence, held_status
 from dosestream.reconcile.rules import Rules
 
 CLEARED = '""'
@@ -30,10 +32,11 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class ImagingOrder:
-    """One procedure that was ordered: all that was said of it."""
+    """One procedure that was ordered: all that was said of it, and when its patient came."""
 
     facts: tuple[OrderFact, ...]
     rules: Rules
+    presences: tuple[Presence, ...] = ()
 
     def _newest(self, wanted: Callable[[OrderFact], object]) -> OrderFact | None:
         return max((f for f in self.facts if wanted(f)), key=lambda f: f.version, default=None)
@@ -64,9 +67,16 @@ class ImagingOrder:
         return None if fact is None or fact.event.procedure_code == CLEARED else fact
 
     @cached_property
-    def status(self) -> OrderFact | None:
-        """The message that gave the status that holds."""
-        return self._newest(lambda f: f.status)
+    def status(self) -> Held | None:
+        """The status that holds: the newest that a message asked for, or the patient's arrival."""
+        said = [Held(f.status, f.version, f.event.control_id, "ORC-1, ORC-5") for f in self.facts if f.status]
+        held = held_status(
+            said, self.presences, self.value("visit_number"), self.scheduled_at, self.rules.window_us
+        )
+        if held is None or held.path == PRESENCE_PATH:
+            return held
+        status = held.status
+        return held._replace(control_id=self.first(lambda f: f.status == status).event.control_id)
 
     @cached_property
     def scheduled_at(self) -> int | None:

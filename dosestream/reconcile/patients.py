@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dosestream.events.records import Demographics, Order, Patient
+from dosestream.reconcile import presence
 from dosestream.reconcile.fold import Fold, Rank, Winner, fold_of, newest, winner
 from dosestream.reconcile.identity import PatientId, hl7_identities, resolve
 from dosestream.reconcile.merge import Merge, effective, survivor
 from dosestream.reconcile.names import contradict
+from dosestream.reconcile.presence import Presence
 from dosestream.reconcile.rows import PatientRow
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.version import ABSENT, precedence_of, version_of
@@ -28,7 +30,8 @@ def demographics_of(event: Patient | Order, rules: Rules) -> Iterator[tuple[Pati
         return
     rank = Rank.ADT if isinstance(event, Patient) else Rank.ORDER
     fold = fold_of(
-        {name: getattr(patient, name) for name in FIELDS},
+        {name: getattr(patient, name) for name in FIELDS}
+        | (presence.folded(event) if isinstance(event, Patient) else {}),
         rank,
         precedence_of(event, rules.future_tolerance_us),
         event.event_id,
@@ -113,6 +116,12 @@ class Patients:
             if (best := newest(strong) or newest(weak)) is not None:
                 out[name] = best
         return out
+
+    def presences(self, patient: PatientId) -> list[Presence]:
+        """When the patient came, under whichever identifier."""
+        who = self.survivor(patient)
+        folds = [self.folds.get(p, {}) for p in (who, *self._merged_into.get(who, ()))]
+        return [found for fold in folds for found in presence.read(fold.get(presence.FIELD, {}))]
 
     def contradicts(self, patient: PatientId, report: Demographics) -> bool:
         """Whether a report's name or birth date is none that this patient ever had."""

@@ -189,10 +189,9 @@ def study_row(study: ArrivedStudy, outcome: Outcome, patients: Patients, now: in
     if accession is None and study.request_accessions:
         accession = study.request_accessions[0]
         evidence["accession_number"] = {"message": study.facts[-1].event.control_id, "path": "(0040,A370)"}
-    status = None if order is None or order.status is None else order.status.status
-    if order is not None and status is not None:
-        told = order.first(lambda f: f.status == status)
-        evidence["order_status"] = {"message": told.event.control_id, "path": "ORC-1, ORC-5"}
+    status = None if order is None else order.status
+    if status is not None:
+        evidence["order_status"] = {"message": status.control_id, "path": status.path}
     return StudyRow(
         study_instance_uid=study.study_instance_uid,
         study_datetime=None if dated is None else dated.study_at,
@@ -216,7 +215,7 @@ def study_row(study: ArrivedStudy, outcome: Outcome, patients: Patients, now: in
         procedure_scheme=scheme,
         procedure_meaning=meaning,
         study_description=study.value("study_description"),
-        order_status=status,
+        order_status=None if status is None else status.status,
         referring_physician=from_order("referring_physician") or from_header("referring_physician"),
         station_name=study.value("station_name"),
         manufacturer=study.value("manufacturer"),

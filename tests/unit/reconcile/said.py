@@ -70,9 +70,10 @@ def adt(
     action = action or ("merge" if prior else "update")
     trigger = {"merge": "A40", "change_id": "A47"}.get(action, "A08")
     return Patient(
-        **envelope(said_at, received, ("adt", said_at, patient, prior, action, fields)) | fields,  # type: ignore[arg-type]
+        **envelope(said_at, received, ("adt", said_at, patient, prior, action, fields))  # type: ignore[arg-type]
+        | {"trigger": trigger}
+        | fields,
         action=action,
-        trigger=trigger,
         patient=patient,
         prior_identifiers=prior.identifiers if prior else (),
     )

@@ -214,6 +214,36 @@ def test_an_order_is_expected_then_performed_and_stays_cancelled_without_a_study
     assert [o.state for o in rows_of([ORDER, cancel]).orders] == ["cancelled"]
 
 
+ARRIVALS: dict[str, tuple[list[Event], str]] = {
+    "an A10 marks the step scheduled around it": ([adt(20, JOE, trigger="A10")], "ARRIVED"),
+    "a step of another day is not meant": ([adt(20 - 3 * 86_400, JOE, trigger="A10")], "SCHEDULED"),
+    "a step that was started stays so": (
+        [adt(40, JOE, trigger="A10"), order(30, "SC", "IP", None, filler_order_number="F1")],
+        "STARTED",
+    ),
+    "a step completed later is completed": (
+        [adt(20, JOE, trigger="A10"), order(30, "SC", "CM", None, filler_order_number="F1")],
+        "COMPLETED",
+    ),
+    "another visit's A10 is not meant": ([adt(20, JOE, visit_number="V2", trigger="A10")], "SCHEDULED"),
+    "an A08 marks nothing": ([adt(20, JOE)], "SCHEDULED"),
+}
+
+
+@pytest.mark.parametrize(("more", "expected"), ARRIVALS.values(), ids=ARRIVALS.keys())
+def test_a_patient_who_came_marks_scheduled_steps(more: list[Event], expected: str) -> None:
+    step = order(
+        10,
+        patient=JOE,
+        filler_order_number="F1",
+        accession_number="A1",
+        scheduled_at=at(600),
+        visit_number="V1",
+    )
+    for arranged in permutations([step, *more]):
+        assert [o.status for o in rows_of(list(arranged)).orders] == [expected]
+
+
 def test_a_study_may_answer_several_orders_and_the_earliest_schedule_is_primary() -> None:
     events: list[Event] = [
         order(10, patient=JOE, filler_order_number="F2", accession_number="A1", scheduled_at=at(50)),
