@@ -28,7 +28,8 @@ POSTGRES_PORT = 5432
 CLOCK_INTERVAL_S = 5.0
 # Below this a server that ended has most likely found no space.
 FULL_BYTES = 64 * 1024**2
-SERVICE_START_TIMEOUT_S = 60.0
+# A service that takes up much after a crash may be long in coming; it is named so often meanwhile.
+STILL_STARTING_S = 30.0
 SERVICE_STOP_TIMEOUT_S = 20.0
 # Started in this order, ended in the opposite one: what takes messages in ends first.
 START_ORDER = tuple(sorted(SERVICES, key=("reconciler", "arrivals", "ingest").index))
@@ -230,27 +231,30 @@ class Stack:
         script = Path(sys.executable).with_name("dosestream")
         return spawn(
             wrapped([sys.executable, str(script), name]),
-            self.folder.logs / f"{name}.log",
+            self._service_log(name),
             {**self.environment(), ready.VARIABLE: str(ready_file)},
         )
 
     def _wait_for_services(self) -> None:
-        deadline = time.monotonic() + SERVICE_START_TIMEOUT_S
+        say_at = time.monotonic() + STILL_STARTING_S
         waiting = [charge for charge in self.supervisor.charges if charge.name in SERVICES]
         while waiting:
             for charge in waiting:
-                log = self.folder.logs / f"{charge.name}.log"
                 if charge.process is None or charge.process.poll() is not None:
+                    log = self._service_log(charge.name)
                     raise StackError(f"{charge.name} did not start: {last_words(log)} (see {log}).")
-                if time.monotonic() > deadline:
-                    raise StackError(
-                        f"{charge.name} was not ready within {SERVICE_START_TIMEOUT_S:.0f} s: see {log}."
-                    )
-            waiting = [charge for charge in waiting if not self._ready_file(charge.name).exists()]
+            if time.monotonic() > say_at:
+                say_at += STILL_STARTING_S
+                for charge in waiting:
+                    self.say(f"{charge.name} is still starting; its log: {self._service_log(charge.name)}")
             time.sleep(0.05)
+            waiting = [charge for charge in waiting if not self._ready_file(charge.name).exists()]
 
     def _ready_file(self, name: str) -> Path:
         return self.folder.run / f"{name}.json"
+
+    def _service_log(self, name: str) -> Path:
+        return self.folder.logs / f"{name.lower()}.log"
 
     def _host(self, name: str) -> str:
         settings = self.wanted.settings
@@ -261,7 +265,7 @@ class Stack:
     def _changed(self, charge: Charge, change: Change) -> None:
         if change is Change.DIED:
             code = None if charge.process is None else charge.process.returncode
-            log = self.folder.logs / f"{charge.name.lower()}.log"
+            log = self._service_log(charge.name)
             self.say(f"{charge.name} ended ({_ending(code)}) and is started again; its log: {log}")
             if shutil.disk_usage(self.folder.path).free < FULL_BYTES:
                 self.say(
