@@ -10,13 +10,14 @@ import psycopg
 from psycopg import Connection, Cursor
 
 from dosestream.db import dose, ledger, patients, rows
-from dosestream.db.groups import Filed, file_facts, load_groups
+from dosestream.db.groups import Filed, file_facts, join, load_groups
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
 from dosestream.db.records import Decoded
 from dosestream.db.values import EPOCH, iso_time, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
+from dosestream.reconcile.decisions import decision_keys
 from dosestream.reconcile.derive import derive, patients_named
 from dosestream.reconcile.facts import order_keys, study_keys
 from dosestream.reconcile.fold import Fold, merge
@@ -77,7 +78,10 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
         elif isinstance(event, Study):
             value = item.record.value if event.kind == "dose_report" else None
             out.facts.append(Filed(event, study_keys(event, rules), value))
-        elif isinstance(event, Decision | Appointment | Report):
+        elif isinstance(event, Decision):
+            if keys := decision_keys(event, rules):
+                out.facts.append(Filed(event, keys, None))
+        elif isinstance(event, Appointment | Report):
             # Kept in Kafka and in the message index; derivation does not read them yet.
             continue
     return out
@@ -193,11 +197,17 @@ def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
 def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, groups: Collection[int]) -> int:
     if not groups:
         return 0
-    loaded = load_groups(cursor, groups)
-    named = {number: patients_named(group, rules) for number, group in loaded.items()}
-    known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those})
     now = _now(cursor)
-    derived = {number: derive(group, known, rules, now) for number, group in loaded.items()}
+    while True:
+        loaded = load_groups(cursor, groups)
+        named = {number: patients_named(group, rules) for number, group in loaded.items()}
+        known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those})
+        derived = {number: derive(group, known, rules, now) for number, group in loaded.items()}
+        moved = join(cursor, locks, {number: found.window_keys for number, found in derived.items()})
+        if not moved:
+            break
+        # Groups met by their window keys are one: its rows are derived from all its facts.
+        groups = {moved.get(group, group) for group in groups} | set(moved.values())
     doses = dose.summaries(cursor, codec, loaded, rules)
     depending = {number: those | _related(those, known) for number, those in named.items()}
     return rows.write(cursor, derived, doses, depending, rules.hash)
@@ -228,7 +238,8 @@ def _tick(cursor: Cursor[Row], at: int) -> None:
         (iso_time(at),),
     )
     cursor.execute(
-        "INSERT INTO dirty SELECT DISTINCT grp FROM study WHERE next_due <= (SELECT at FROM clock) "
+        "INSERT INTO dirty SELECT grp FROM study WHERE next_due <= (SELECT at FROM clock) "
+        "UNION SELECT grp FROM imaging_order WHERE next_due <= (SELECT at FROM clock) "
         "ORDER BY grp ON CONFLICT DO NOTHING"
     )
 

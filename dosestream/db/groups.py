@@ -8,7 +8,7 @@ from psycopg import Cursor
 
 from dosestream.db.locking import Locks
 from dosestream.db.values import without_nul
-from dosestream.events.records import Order, Study
+from dosestream.events.records import Decision, Order, Study
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.derive import Group
 
@@ -17,11 +17,14 @@ Row = tuple[object, ...]
 GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "dirty", "patient_group")
 
 
+KINDS = {Order: "order", Study: "study", Decision: "decision"}
+
+
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """One order or study event with the identifiers that connect it and its record's bytes."""
+    """One order, study or decision with the identifiers that connect it and its record's bytes."""
 
-    event: Order | Study
+    event: Order | Study | Decision
     keys: Sequence[str]
     value: bytes | None
 
@@ -62,7 +65,7 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
     rows = {
         fact.event.event_id: {
             "event_id": fact.event.event_id,
-            "kind": "order" if isinstance(fact.event, Order) else "study",
+            "kind": KINDS[type(fact.event)],
             "grp": group_of[joined.find(f"e:{fact.event.event_id}")],
             "received_at": fact.event.received_at,
             "header": _header(fact.event),
@@ -79,11 +82,44 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
     return set(group_of.values())
 
 
-def _header(event: Order | Study) -> dict[str, object]:
+def _header(event: Order | Study | Decision) -> dict[str, object]:
+    """The event as derivation reads it: of a dose report what kind it is, without events and totals."""
     datum = event.to_datum()
-    if isinstance(event, Study):
-        datum["dose"] = None
+    if datum.get("dose") is not None:
+        datum["dose"] |= {"events": [], "totals": [], "unread": []}
     return datum
+
+
+def join(cursor: Cursor[Row], locks: Locks, wanted: Mapping[int, Collection[str]]) -> dict[int, int]:
+    """Join groups by further identifiers; returns groups that were moved, to the one they are now.
+
+    Raises:
+        RestartError: another transaction has some of the identifiers.
+    """
+    locks.extend({key for keys in wanted.values() for key in keys})
+    joined: Components[int] = Components()
+    for group, keys in wanted.items():
+        joined.join([group, *(other for key in keys if (other := locks.groups[key]) is not None)])
+    others = {other for keys in wanted.values() for key in keys if (other := locks.groups[key]) is not None}
+    locks.members(others - wanted.keys())
+    sets: dict[int, set[int]] = {}
+    for group in (*wanted, *others):
+        sets.setdefault(joined.find(group), set()).add(group)
+    moved = {old: min(olds) for olds in sets.values() for old in olds if old != min(olds)}
+    _relabel(cursor, locks, moved)
+    fresh = {
+        key: moved.get(group, group)
+        for group, keys in wanted.items()
+        for key in keys
+        if locks.groups[key] is None
+    }
+    if fresh:
+        cursor.execute(
+            "UPDATE identifier i SET grp = n.grp FROM unnest(%s::text[], %s::bigint[]) AS n (key, grp) WHERE i.key = n.key",
+            (list(fresh), list(fresh.values())),
+        )
+        locks.groups.update(fresh)
+    return moved
 
 
 def _new_groups(cursor: Cursor[Row], count: int) -> list[int]:
@@ -122,11 +158,16 @@ def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group
     )
     orders: dict[int, list[Order]] = {group: [] for group in groups}
     studies: dict[int, list[Study]] = {group: [] for group in groups}
+    decisions: dict[int, list[Decision]] = {group: [] for group in groups}
     for group, kind, received_at, header in cursor.fetchall():
         datum = orjson.loads(str(header))
         datum["received_at"] = received_at
         if kind == "order":
             orders[int(str(group))].append(Order.from_datum(datum))
-        else:
+        elif kind == "study":
             studies[int(str(group))].append(Study.from_datum(datum))
-    return {group: Group(tuple(orders[group]), tuple(studies[group])) for group in groups}
+        else:
+            decisions[int(str(group))].append(Decision.from_datum(datum))
+    return {
+        group: Group(tuple(orders[group]), tuple(studies[group]), tuple(decisions[group])) for group in groups
+    }

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from dosestream.events.records import Order, Study
+from dosestream.events.records import Decision, Order, Study
+from dosestream.reconcile.decisions import for_study
 from dosestream.reconcile.facts import order_fact, study_fact
 from dosestream.reconcile.identity import PatientId, dicom_identity, hl7_identities
-from dosestream.reconcile.links import Outcome, link
+from dosestream.reconcile.links import Outcome, link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
 from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, StudyOrderRow, StudyRow
@@ -19,15 +20,16 @@ from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.status import CANCELED, DISCONTINUED
 from dosestream.reconcile.studies import ArrivedStudy, arrived_studies, study_orders, study_row
 
-E = TypeVar("E", Order, Study)
+E = TypeVar("E", Order, Study, Decision)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The facts of one group: order messages and study arrivals, in any order, repeats allowed."""
+    """The facts of one group: order messages, study arrivals, decisions; in any order, repeats allowed."""
 
     orders: tuple[Order, ...] = ()
     studies: tuple[Study, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
 
 def patients_named(group: Group, rules: Rules) -> set[PatientId]:
@@ -53,13 +55,19 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     facts = [order_fact(event, rules) for event in _once(group.orders)]
     orders = [_with_presences(order, patients) for order in imaging_orders(facts, rules)]
     arrived = arrived_studies((study_fact(event, rules) for event in _once(group.studies)), rules)
+    decided = _once(group.decisions)
+    known = {
+        s.study_instance_uid: (s.keys(patients), for_study(decided, s.study_instance_uid)) for s in arrived
+    }
+    strong = {uid: link(keys, orders, patients, decisions) for uid, (keys, decisions) in known.items()}
+    outcomes = link_weakly(strong, known, orders, patients)
     studies: list[StudyRow] = []
     links: list[StudyOrderRow] = []
     answered: dict[str, str] = {}
     anomalies: list[AnomalyRow] = []
     for study in arrived:
-        outcome = link(study.keys(patients), orders, patients)
-        studies.append(study_row(study, outcome, patients, now))
+        outcome = outcomes[study.study_instance_uid]
+        studies.append(study_row(study, outcome, known[study.study_instance_uid][1], patients, now))
         links += study_orders(study, outcome)
         for one in outcome.links:
             answered.setdefault(one.order.key, study.study_instance_uid)
@@ -67,9 +75,12 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     anomalies += _shared_instances(arrived)
     return GroupRows(
         studies=tuple(studies),
-        orders=tuple(_order_row(order, answered.get(order.key), patients) for order in orders),
+        orders=tuple(_order_row(order, answered.get(order.key), patients, now) for order in orders),
         links=tuple(links),
         anomalies=tuple(anomalies),
+        window_keys=window_keys(
+            strong, {uid: keys for uid, (keys, _) in known.items()}, orders, patients, rules.window_us
+        ),
     )
 
 
@@ -89,14 +100,20 @@ def _with_presences(order: ImagingOrder, patients: Patients) -> ImagingOrder:
     return replace(order, presences=tuple(patients.presences(order.identities[0])))
 
 
-def _order_row(order: ImagingOrder, study: str | None, patients: Patients) -> OrderRow:
+def _order_row(order: ImagingOrder, study: str | None, patients: Patients, now: int) -> OrderRow:
     status = None if order.status is None else order.status.status
+    rules = order.rules
+    closes = None if order.scheduled_at is None else order.scheduled_at + rules.window_us + rules.grace_us
+    next_due = None
     if study is not None:
         state = "performed"
     elif status in (CANCELED, DISCONTINUED):
         state = "cancelled"
+    elif closes is not None and now > closes:
+        state = "overdue"
     else:
         state = "expected"
+        next_due = None if closes is None else closes + 1
     patient = patients.survivor(order.identities[0]) if order.identities else None
     procedure = None if order.procedure is None else order.procedure.event
     return OrderRow(
@@ -114,16 +131,17 @@ def _order_row(order: ImagingOrder, study: str | None, patients: Patients) -> Or
         ordered_at=order.ordered_at,
         status=status,
         state=state,
+        next_due=next_due,
     )
 
 
 def _of_study(study: ArrivedStudy, outcome: Outcome) -> Iterable[AnomalyRow]:
     uid = study.study_instance_uid
-    if outcome.state == "conflict":
+    if outcome.state in ("conflict", "ambiguous"):
         seen = [f.event.received_at for f in study.facts]
         seen += [f.event.received_at for one in outcome.candidates for f in one.order.facts[:1]]
         yield AnomalyRow(
-            kind="link_conflict",
+            kind=f"link_{outcome.state}",
             subject=uid,
             detail={"reason": outcome.reason},
             first_seen_at=max(study.first_received_at, *seen),

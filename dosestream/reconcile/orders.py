@@ -13,9 +13,11 @@ from dosestream.events.records import Order
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.facts import OrderFact
 from dosestream.reconcile.identity import PatientId, hl7_identities
+from dosestream.reconcile.modality import family
 from dosestream.reconcile.presence import PATH as PRESENCE_PATH
 from dosestream.reconcile.presence import Held, Presence, held_status
 from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.version import ABSENT
 
 CLEARED = '""'
 # Control codes with which an order begins: their ORC-9 is when it was ordered.
@@ -69,14 +71,18 @@ class ImagingOrder:
     @cached_property
     def status(self) -> Held | None:
         """The status that holds: the newest that a message asked for, or the patient's arrival."""
-        said = [Held(f.status, f.version, f.event.control_id, "ORC-1, ORC-5") for f in self.facts if f.status]
+        said = [
+            Held(f.status, f.version, f.event.control_id, "ORC-1, ORC-5", f.event.received_at)
+            for f in self.facts
+            if f.status
+        ]
         held = held_status(
             said, self.presences, self.value("visit_number"), self.scheduled_at, self.rules.window_us
         )
         if held is None or held.path == PRESENCE_PATH:
             return held
-        status = held.status
-        return held._replace(control_id=self.first(lambda f: f.status == status).event.control_id)
+        first = self.first(lambda f: f.status == held.status).event
+        return held._replace(control_id=first.control_id, first_received_at=first.received_at)
 
     @cached_property
     def scheduled_at(self) -> int | None:
@@ -92,6 +98,20 @@ class ImagingOrder:
             timed = [f for f in self.facts if f.event.ordered_at is not None]
             began = min(timed, key=lambda f: f.version, default=None)
         return None if began is None else began.event.ordered_at
+
+    @cached_property
+    def when(self) -> int | None:
+        """When it is about: its schedule, else when it was ordered, else the newest message's own time."""
+        for known in (self.scheduled_at, self.ordered_at):
+            if known is not None:
+                return known
+        at = max(f.version.precedence.event_time for f in self.facts)
+        return None if at == ABSENT else at
+
+    @cached_property
+    def modality_family(self) -> str | None:
+        """The modality as the window sees it."""
+        return family(self.value("modality"))
 
     @cached_property
     def patient(self) -> OrderFact | None:

@@ -83,6 +83,14 @@ class Patients:
         """The identity this one was finally merged into, itself where it was not."""
         return survivor(self.holding, patient)
 
+    def merges_behind(self, patient: PatientId) -> list[Merge]:
+        """The merges that lead from an identity to its survivor."""
+        found = []
+        while patient in self.holding:
+            found.append(self.holding[patient])
+            patient = found[-1].target
+        return found
+
     @cached_property
     def _merged_into(self) -> dict[PatientId, list[PatientId]]:
         into: dict[PatientId, list[PatientId]] = {}

@@ -29,12 +29,13 @@ class Presence(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A status, and the version and message it was said with."""
+    """A status, the version it was said with, and the message first received that said it."""
 
     status: str
     version: Version
     control_id: str
     path: str
+    first_received_at: int
 
 
 def folded(event: Patient) -> dict[str, str]:
@@ -75,7 +76,7 @@ def held_status(
         if not _speaks_of(presence, visit_number, scheduled_at, window_us):
             continue
         if newest is None or version > newest.version:
-            newest = Held(ARRIVED, version, presence.control_id, PATH)
+            newest = Held(ARRIVED, version, presence.control_id, PATH, presence.version.received_at)
     return newest
 
 

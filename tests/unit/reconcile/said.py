@@ -2,6 +2,7 @@
 
 from dosestream.events.identity import content_hash
 from dosestream.events.records import (
+    Decision,
     Demographics,
     DoseReport,
     DoseTotal,
@@ -116,6 +117,19 @@ def arrival(
         patient=patient or Demographics(),
         requests=requests,
         dose=dose,
+    )
+
+
+def decision(made_at: float, kind: str, uid: str = "", withdrawn: bool = False, **fields: object) -> Decision:
+    """What a person decided at a second."""
+    return Decision(
+        event_id=content_hash(repr(("decision", made_at, kind, uid, withdrawn, fields)).encode())[:32],
+        received_at=at(made_at),
+        kind=kind,
+        withdrawn=withdrawn,
+        by="duty",
+        study_instance_uid=uid,
+        **fields,  # type: ignore[arg-type]
     )
 
 

@@ -1,0 +1,30 @@
+"""A whole history derived as one group, as if every identifier joined."""
+
+from dosestream.events.records import Decision, Order, Patient, Study
+from dosestream.reconcile.derive import Group, derive
+from dosestream.reconcile.fold import Fold, merge
+from dosestream.reconcile.identity import PatientId
+from dosestream.reconcile.merge import Merge
+from dosestream.reconcile.patients import Patients, demographics_of, merges_of
+from dosestream.reconcile.rows import GroupRows
+from dosestream.reconcile.rules import Rules
+
+Event = Patient | Order | Study | Decision
+
+
+def rows_of(events: list[Event], now: int, rules: Rules) -> GroupRows:
+    """The rows of these events at `now`, microseconds since 1970 UTC."""
+    folds: dict[PatientId, Fold] = {}
+    merges: list[Merge] = []
+    for event in events:
+        if isinstance(event, Patient | Order):
+            for identity, fold in demographics_of(event, rules):
+                folds[identity] = merge(folds.get(identity, {}), fold)
+        if isinstance(event, Patient):
+            merges += merges_of(event, rules)
+    group = Group(
+        orders=tuple(e for e in events if isinstance(e, Order)),
+        studies=tuple(e for e in events if isinstance(e, Study)),
+        decisions=tuple(e for e in events if isinstance(e, Decision)),
+    )
+    return derive(group, Patients(folds, tuple(merges)), rules, now)
