@@ -144,14 +144,14 @@ def link(
     if chosen := decided(orders, decisions.linked):
         links = [Link(order, "decision", order.key) for order in chosen]
         return Outcome("linked", links=tuple(sorted(links, key=_preference)))
-    barred = decided(orders, decisions.barred)
+    barred = {order.key for order in decided(orders, decisions.barred)}
     found: list[list[Link]] = []
     for method, finds in LADDER:
         found.append(
             [
                 Link(order, method, key)
                 for order in orders
-                if order not in barred and (key := finds(study, order))
+                if order.key not in barred and (key := finds(study, order))
             ]
         )
     everyone = _strongest([link for rung in found for link in rung])
@@ -211,8 +211,8 @@ def link_weakly(
     for uid, outcome in outcomes.items():
         if outcome.state == "waiting":
             study, decisions = studies[uid]
-            barred = decided(free, decisions.barred)
-            fitting = [o for o in free if o not in barred and fits(study, o, patients)]
+            barred = {order.key for order in decided(free, decisions.barred)}
+            fitting = [o for o in free if o.key not in barred and fits(study, o, patients)]
             same = [
                 o
                 for o in fitting
