@@ -68,6 +68,7 @@ class Header:
         person: None where the scanner was given no patient.
         accession: Accession Number of the header, often empty.
         description: Study Description, often empty: then the report has no procedure information.
+        procedure_code: written as Procedure Code Sequence (0008,1032) where it is not empty.
     """
 
     study_uid: str
@@ -80,6 +81,8 @@ class Header:
     accession: str = ""
     description: str = ""
     request: Request | None = None
+    procedure_code: str = ""
+    procedure_meaning: str = ""
 
 
 def report(header: Header, exposures: Exposures) -> bytes:
@@ -170,6 +173,8 @@ def _header(header: Header, sop_class: str, modality: str) -> Dataset:
         dataset.TimezoneOffsetFromUTC = "+0000"
     if header.description:
         dataset.StudyDescription = header.description
+    if header.procedure_code:
+        dataset.ProcedureCodeSequence = coded(Code(header.procedure_code, "SIM", header.procedure_meaning))
     dataset.PatientName = person.name if person else ""
     dataset.PatientID = person.identifier if person else ""
     if person and room.issuer:

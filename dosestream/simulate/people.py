@@ -46,3 +46,8 @@ def other_family(rng: Random, name: str) -> str:
     """The name with another family name, as after a marriage."""
     family, _, rest = name.partition("^")
     return f"{rng.choice([other for other in FAMILIES if other != family])}^{rest}"
+
+
+def typed(name: str) -> str:
+    """The name as somebody types it: family and given name in capitals."""
+    return "^".join(name.split("^")[:2]).upper()

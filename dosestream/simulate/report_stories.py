@@ -5,8 +5,9 @@ from dataclasses import replace
 from dosestream.simulate import people
 from dosestream.simulate.dose_reports import Request
 from dosestream.simulate.episode import ordered, registered, scanned
-from dosestream.simulate.hospital import Chart, Hospital
+from dosestream.simulate.hospital import Hospital
 from dosestream.simulate.procedures import Room
+from dosestream.simulate.records import Chart
 from dosestream.simulate.timeline import HOUR, MINUTE
 
 

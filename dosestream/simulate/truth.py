@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from dosestream.simulate.dose_reports import KINDS
-from dosestream.simulate.hospital import Chart, Hospital, Order, Scan
+from dosestream.simulate.hospital import Hospital
+from dosestream.simulate.records import Chart, Order, Scan
 from dosestream.simulate.timeline import HOUR
 
 Value = str | int | float | None
