@@ -8,28 +8,32 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from dosestream.events.records import Decision, Order, Study
+from dosestream.events.records import Appointment, Decision, Order, Study
+from dosestream.reconcile.anomalies import clock_ahead, of_orders, of_study, shared_instances
 from dosestream.reconcile.decisions import for_study
+from dosestream.reconcile.duplicates import duplicate_keys, duplicates, number_of
 from dosestream.reconcile.facts import order_fact, study_fact
 from dosestream.reconcile.identity import PatientId, dicom_identity, hl7_identities
-from dosestream.reconcile.links import Outcome, link, link_weakly, window_keys
+from dosestream.reconcile.links import link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
 from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, StudyOrderRow, StudyRow
 from dosestream.reconcile.rules import Rules
-from dosestream.reconcile.status import CANCELED, DISCONTINUED
-from dosestream.reconcile.studies import ArrivedStudy, arrived_studies, study_orders, study_row
+from dosestream.reconcile.status import CANCELED, DISCONTINUED, PROGRESS
+from dosestream.reconcile.studies import arrived_studies, study_orders, study_row
 
-E = TypeVar("E", Order, Study, Decision)
+E = TypeVar("E", Order, Study, Decision, Appointment)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The facts of one group: order messages, study arrivals, decisions; in any order, repeats allowed."""
+    """The facts of one group: messages about orders and appointments, study arrivals, decisions; in any order,
+    repeats allowed."""
 
     orders: tuple[Order, ...] = ()
     studies: tuple[Study, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    appointments: tuple[Appointment, ...] = ()
 
 
 def patients_named(group: Group, rules: Rules) -> set[PatientId]:
@@ -53,14 +57,18 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     if len(group.orders) + len(group.studies) > rules.group_cap:
         return GroupRows(anomalies=(_too_large(group, rules),))
     facts = [order_fact(event, rules) for event in _once(group.orders)]
-    orders = [_with_presences(order, patients) for order in imaging_orders(facts, rules)]
-    arrived = arrived_studies((study_fact(event, rules) for event in _once(group.studies)), rules)
+    appointments = _once(group.appointments)
+    orders = [_with_presences(order, patients) for order in imaging_orders(facts, rules, appointments)]
+    instances = [study_fact(event, rules) for event in _once(group.studies)]
+    arrived = arrived_studies(instances, rules)
     decided = _once(group.decisions)
     known = {
         s.study_instance_uid: (s.keys(patients), for_study(decided, s.study_instance_uid)) for s in arrived
     }
     strong = {uid: link(keys, orders, patients, decisions) for uid, (keys, decisions) in known.items()}
-    outcomes = link_weakly(strong, known, orders, patients)
+    # A parent order is performed through its children: by time alone nothing is its.
+    performable = [order for order in orders if not order.is_parent]
+    outcomes = link_weakly(strong, known, performable, patients)
     studies: list[StudyRow] = []
     links: list[StudyOrderRow] = []
     answered: dict[str, str] = {}
@@ -71,16 +79,24 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
         links += study_orders(study, outcome)
         for one in outcome.links:
             answered.setdefault(one.order.key, study.study_instance_uid)
-        anomalies += _of_study(study, outcome)
-    anomalies += _shared_instances(arrived)
+        anomalies += of_study(study, outcome)
+    repeated = duplicates(orders, patients)
+    anomalies += shared_instances(arrived)
+    anomalies += of_orders(orders, repeated)
+    anomalies += clock_ahead([*facts, *instances], rules.future_tolerance_us)
     return GroupRows(
         studies=tuple(studies),
-        orders=tuple(_order_row(order, answered.get(order.key), patients, now) for order in orders),
+        orders=tuple(
+            _order_row(order, answered.get(order.key), repeated.get(order.key), patients, now)
+            for order in orders
+            if _is_kept(order)
+        ),
         links=tuple(links),
         anomalies=tuple(anomalies),
         window_keys=window_keys(
-            strong, {uid: keys for uid, (keys, _) in known.items()}, orders, patients, rules.window_us
-        ),
+            strong, {uid: keys for uid, (keys, _) in known.items()}, performable, patients, rules.window_us
+        )
+        | frozenset(duplicate_keys(orders, patients)),
     )
 
 
@@ -100,10 +116,20 @@ def _with_presences(order: ImagingOrder, patients: Patients) -> ImagingOrder:
     return replace(order, presences=tuple(patients.presences(order.identities[0])))
 
 
-def _order_row(order: ImagingOrder, study: str | None, patients: Patients, now: int) -> OrderRow:
+def _is_kept(order: ImagingOrder) -> bool:
+    """Whether an order has a row: the site may keep orders only once they got as far as some status."""
+    wanted = order.rules.keep_from_status
+    return not wanted or (order.progress is not None and order.progress >= PROGRESS[wanted])
+
+
+def _order_row(
+    order: ImagingOrder, study: str | None, repeats: ImagingOrder | None, patients: Patients, now: int
+) -> OrderRow:
     status = None if order.status is None else order.status.status
     rules = order.rules
-    closes = None if order.scheduled_at is None else order.scheduled_at + rules.window_us + rules.grace_us
+    closes = None
+    if order.scheduled_at is not None and not order.is_parent:
+        closes = order.scheduled_at + rules.window_us + rules.grace_us
     next_due = None
     if study is not None:
         state = "performed"
@@ -131,48 +157,9 @@ def _order_row(order: ImagingOrder, study: str | None, patients: Patients, now: 
         ordered_at=order.ordered_at,
         status=status,
         state=state,
+        duplicate_of=None if repeats is None else number_of(repeats),
         next_due=next_due,
     )
-
-
-def _of_study(study: ArrivedStudy, outcome: Outcome) -> Iterable[AnomalyRow]:
-    uid = study.study_instance_uid
-    if outcome.state in ("conflict", "ambiguous"):
-        seen = [f.event.received_at for f in study.facts]
-        seen += [f.event.received_at for one in outcome.candidates for f in one.order.facts[:1]]
-        yield AnomalyRow(
-            kind=f"link_{outcome.state}",
-            subject=uid,
-            detail={"reason": outcome.reason},
-            first_seen_at=max(study.first_received_at, *seen),
-        )
-    for fact in study.facts:
-        for issue in fact.event.issues:
-            kind, _, detail = issue.partition(":")
-            yield AnomalyRow(
-                kind=kind,
-                subject=fact.event.sop_instance_uid,
-                detail={"study_instance_uid": uid, "detail": detail.strip()},
-                first_seen_at=fact.event.received_at,
-            )
-
-
-def _shared_instances(studies: Iterable[ArrivedStudy]) -> Iterable[AnomalyRow]:
-    """One SOP Instance UID under two studies is two reports, and worth a look."""
-    homes: dict[str, list[tuple[str, int]]] = {}
-    for study in studies:
-        for fact in study.facts:
-            homes.setdefault(fact.event.sop_instance_uid, []).append(
-                (study.study_instance_uid, fact.event.received_at)
-            )
-    for sop, places in sorted(homes.items()):
-        if len(places) > 1:
-            yield AnomalyRow(
-                kind="sop_instance_under_two_studies",
-                subject=sop,
-                detail={"studies": sorted(uid for uid, _ in places)},
-                first_seen_at=max(at for _, at in places),
-            )
 
 
 def _too_large(group: Group, rules: Rules) -> AnomalyRow:

@@ -1,6 +1,6 @@
 """A whole history derived as one group, as if every identifier joined."""
 
-from dosestream.events.records import Decision, Order, Patient, Study
+from dosestream.events.records import Appointment, Decision, Order, Patient, Study
 from dosestream.reconcile.derive import Group, derive
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
@@ -9,7 +9,7 @@ from dosestream.reconcile.patients import Patients, demographics_of, merges_of
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 
-Event = Patient | Order | Study | Decision
+Event = Patient | Order | Study | Decision | Appointment
 
 
 def rows_of(events: list[Event], now: int, rules: Rules) -> GroupRows:
@@ -26,5 +26,6 @@ def rows_of(events: list[Event], now: int, rules: Rules) -> GroupRows:
         orders=tuple(e for e in events if isinstance(e, Order)),
         studies=tuple(e for e in events if isinstance(e, Study)),
         decisions=tuple(e for e in events if isinstance(e, Decision)),
+        appointments=tuple(e for e in events if isinstance(e, Appointment)),
     )
     return derive(group, Patients(folds, tuple(merges)), rules, now)

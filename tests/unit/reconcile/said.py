@@ -2,6 +2,7 @@
 
 from dosestream.events.identity import content_hash
 from dosestream.events.records import (
+    Appointment,
     Decision,
     Demographics,
     DoseReport,
@@ -94,6 +95,16 @@ def order(
         control_code=code,
         order_status=status,
         patient=patient,
+    )
+
+
+def appointment(
+    said_at: float, trigger: str = "S12", received: float | None = None, **fields: object
+) -> Appointment:
+    """An SIU message; fields by their names in the schema."""
+    return Appointment(
+        **envelope(said_at, received, ("appointment", said_at, trigger, fields)) | fields,  # type: ignore[arg-type]
+        trigger=trigger,
     )
 
 
