@@ -6,12 +6,16 @@ Every setting has a default that works on one machine. `load` explains a mistake
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dosestream.hl7.charset import CODECS
+from dosestream.hl7.path import Path as FieldPath
+from dosestream.hl7.path import PathError
 
 MIB = 1024 * 1024
 
@@ -200,6 +204,43 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+def _port(value: object) -> str | None:
+    return None if isinstance(value, int) and 0 <= value <= 65535 else "is no port: 0 to 65535, 0 for any"
+
+
+def _zone(value: object) -> str | None:
+    return None if not value or _is_zone(str(value)) else "is no IANA time zone (such as Europe/Amsterdam)"
+
+
+def _charset(value: object) -> str | None:
+    if not value or str(value).upper() in CODECS:
+        return None
+    return f"is no character set that is read; these are: {', '.join(sorted(CODECS))}"
+
+
+def _path(value: object) -> str | None:
+    try:
+        FieldPath.parse(str(value))
+    except PathError:
+        return "is no path: write SEG-F.C, such as OBR-3.1 or PID-3[4.1=HOSP].1"
+    return None
+
+
+def _status(value: object) -> str | None:
+    return None if value in STATUSES else f"is no status; these are: {', '.join(STATUSES)}"
+
+
+# What a value must be beyond its type: by its key, or for a list or table by the key of the whole.
+CHECKS: dict[str, Callable[[object], str | None]] = {
+    "port": _port,
+    "timezone": _zone,
+    "charset": _charset,
+    "accession_fallback": _path,
+    "order_status": _status,
+}
+STATUSES = ("SCHEDULED", "ARRIVED", "STARTED", "COMPLETED", "CANCELED", "DISCONTINUED", "ON_HOLD")
+
+
 def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the file (`path`, else `DOSESTREAM_CONFIG`, else none) and the environment.
 
@@ -241,15 +282,16 @@ def parse(text: str, name: str = "dosestream.toml") -> Settings:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError([f"{name}: {error}"]) from error
-    mistakes: list[str] = []
+        line = re.search(r"at line (\d+)", str(error))
+        raise SettingsError([f"{name}:{line[1] if line else 1}: {error}"]) from error
+    found: list[tuple[int, str]] = []
 
     def mistake(trail: tuple[str, ...], message: str) -> None:
-        mistakes.append(f"{name}:{_line(text, trail)}: {message}")
+        found.append((_line(text, trail), message))
 
     settings = _build(Settings, document, (), mistake)
-    if mistakes:
-        raise SettingsError(mistakes)
+    if found:
+        raise SettingsError([f"{name}:{line}: {message}" for line, message in sorted(found)])
     assert isinstance(settings, Settings)
     return settings
 
@@ -257,6 +299,9 @@ def parse(text: str, name: str = "dosestream.toml") -> Settings:
 def _line(text: str, trail: tuple[str, ...]) -> int:
     """The line on which the key at the end of the trail stands, 1 where it cannot be told."""
     *tables, key = trail
+    if key.isdigit() and tables:
+        # An item of a list stands where the list does.
+        key = tables.pop()
     section = ".".join(name for name in tables if not name.isdigit())
     wanted_occurrence = next((int(name) for name in tables if name.isdigit()), 0)
     current, occurrence = "", -1
@@ -307,8 +352,9 @@ def _build(kind: Any, value: Any, trail: tuple[str, ...], mistake: Any) -> Any:
         mistake(trail, f"{trail[-1]!r} is {value!r}, but must be {_word(kind)}")
         return value
     key = trail[-1]
-    if key == "timezone" and value and not _is_zone(value):
-        mistake(trail, f"{value!r} is no IANA time zone (such as Europe/Amsterdam)")
+    check = CHECKS.get(key) or CHECKS.get(trail[-2] if len(trail) > 1 else "")
+    if check is not None and (wrong := check(value)) is not None:
+        mistake(trail, f"{value!r} {wrong}")
     if key in CHOICES and value not in CHOICES[key]:
         mistake(trail, f"{key!r} is {value!r}, but must be one of {', '.join(filter(None, CHOICES[key]))}")
     return value

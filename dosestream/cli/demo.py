@@ -98,8 +98,8 @@ def summary(document: dict[str, Any]) -> Table:
     states = {state.name: state for state in watch.topics(document["kafka"], document["postgres"])}
     table = Table("", title="The hospital day", show_header=False)
     table.add_column(justify="right")
-    table.add_row("HL7 messages in the raw topic", str(states[Topic.HL7_RAW].records))
-    table.add_row("DICOM objects in the raw topic", str(states[Topic.DICOM_RAW].records))
+    table.add_row("HL7 messages stored (repeats once)", str(states[Topic.HL7_RAW].records))
+    table.add_row("DICOM objects stored (repeats once)", str(states[Topic.DICOM_RAW].records))
     table.add_row("events applied", str(dose.messages))
     table.add_row("studies", str(dose.studies))
     for state in ("linked", "waiting", *sorted(dose.by_link_state.keys() - {"linked", "waiting"})):
@@ -111,6 +111,12 @@ def summary(document: dict[str, Any]) -> Table:
     return table
 
 
+def program() -> str:
+    """The command line as a person here can type it: short where the environment lies below this folder."""
+    path = Path(sys.executable).with_name("dosestream")
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def where_to_look(document: dict[str, Any]) -> str:
     """Addresses, and the first commands to try; lines that can be copied, however narrow the terminal."""
     mllp, dicom = document["mllp"], document["dicom"]
@@ -119,8 +125,9 @@ def where_to_look(document: dict[str, Any]) -> str:
         "HL7 (MLLP)": f"{mllp['host']}:{mllp['port']}",
         "DICOM": f"{dicom['ae_title']}@{dicom['host']}:{dicom['port']}",
         "Kafka": f"{document['kafka']}, topics radiology.*.v1",
-        "dose database": f"psql '{document['postgres']}' -c 'SELECT * FROM dose.study'",
+        "dose database": f"psql '{document['postgres']}'   (views dose.study, dose.imaging_order, ...)",
         "data and logs": str(document["data_dir"]),
-        "on duty": f"dosestream status --ready-file {ready_file}",
+        "on duty": f"{program()} status --ready-file {ready_file}",
+        "rejected": f"{program()} rejected list --ready-file {ready_file}",
     }
     return "\n".join(f"{name:<14} {value}" for name, value in lines.items())

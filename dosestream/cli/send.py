@@ -12,7 +12,9 @@ from dosestream.cli.address import host_port
 def send(
     files: Annotated[
         list[Path],
-        typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE...", help="HL7 messages."),
+        typer.Argument(
+            exists=True, readable=True, metavar="FILE...", help="HL7 messages, or folders of *.hl7 and *.txt."
+        ),
     ],
     to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="The MLLP listener.")],
 ) -> None:

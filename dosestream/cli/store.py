@@ -12,7 +12,7 @@ from dosestream.cli.address import ae_host_port
 def store(
     files: Annotated[
         list[Path],
-        typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE...", help="DICOM files."),
+        typer.Argument(exists=True, readable=True, metavar="FILE...", help="DICOM files."),
     ],
     to: Annotated[str, typer.Option("--to", metavar="AE@HOST:PORT", help="The DICOM listener.")],
 ) -> None:

@@ -62,3 +62,22 @@ FROM {tables}.message;
 
 CREATE OR REPLACE VIEW {views}.quarantine AS
 SELECT topic, partition, "offset", reason, value, quarantined_at FROM {tables}.quarantine;
+
+-- The views are for reading: what they show is made from the messages, and a change by hand would not survive.
+CREATE OR REPLACE FUNCTION {views}.refuse_writing() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'view % is read-only', TG_TABLE_NAME
+        USING HINT = 'Rows are derived from messages and decisions: correct the message at its source.';
+END $$;
+
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['study', 'study_order', 'dose_total', 'irradiation_event', 'xray_source',
+                                'imaging_order', 'patient', 'report', 'turnaround', 'anomaly', 'message', 'quarantine']
+    LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER read_only INSTEAD OF INSERT OR UPDATE OR DELETE ON {views}.%I '
+                       'FOR EACH ROW EXECUTE FUNCTION {views}.refuse_writing()', name);
+    END LOOP;
+END $$;

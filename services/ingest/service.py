@@ -8,9 +8,9 @@ import sys
 import uvloop
 
 from dosestream import logs, ready
-from dosestream.events.codec import Codec
 from dosestream.hl7.path import PathError
 from dosestream.kafka.admin import BrokerAwayError, publish_schemas
+from dosestream.kafka.codec import codec_for
 from dosestream.kafka.normalised_up_to import HL7_GROUP, NormalisedUpTo, RepairStoppedError
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.topics import Topic
@@ -47,7 +47,7 @@ async def _serve(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    publications = Publications(settings, Codec())
+    publications = Publications(settings, codec_for(settings.kafka))
     publisher = Publisher(settings.kafka)
     marks = NormalisedUpTo(
         settings.kafka,

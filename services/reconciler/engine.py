@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import psycopg
@@ -28,6 +28,15 @@ T = TypeVar("T")
 
 class StoppingError(Exception):
     """The service is asked to stop while it waits for a server."""
+
+
+def _before(
+    stopped: Mapping[Partition, int], batch: Iterable[Decoded], covered: Iterable[Hole]
+) -> tuple[list[Decoded], list[Hole]]:
+    """What may be applied of stopped partitions: nothing from the offset on at which each of them stops."""
+    kept = [d for d in batch if d.record.offset < stopped.get(d.record.partition, d.record.offset + 1)]
+    closed = [h._replace(stop=min(h.stop, stopped.get(h.partition, h.stop))) for h in covered]
+    return kept, [h for h in closed if h.start < h.stop]
 
 
 class Engine:
@@ -69,7 +78,7 @@ class Engine:
         Raises:
             StoppingError: the service stops; nothing of the batch was applied.
         """
-        batch = self._decode(records)
+        batch, stopped = self._decode(records)
         covered: list[Hole] = []
         while True:
             try:
@@ -80,8 +89,11 @@ class Engine:
                     "reading %d holes before the batch, such as %s", len(missing.holes), missing.holes[0]
                 )
                 for hole in missing.holes:
-                    batch = self._stretch(hole) + batch
+                    found, stops = self._decode(self._stretch(hole))
+                    stopped |= stops
+                    batch = found + batch
                     covered.append(hole)
+                batch, covered = _before(stopped, batch, covered)
         self.applied += applied.events
         self._insist(lambda: derive_dirty(self._connect(), self._codec, self._rules))
         return applied
@@ -121,17 +133,18 @@ class Engine:
                 self._connection.close()
             self._reader.close()
 
-    def _decode(self, records: Iterable[Record]) -> list[Decoded]:
+    def _decode(self, records: Iterable[Record]) -> tuple[list[Decoded], dict[Partition, int]]:
+        """Records as events, and the offsets at which partitions stop."""
         decoded, stopped = decode(self._codec, records)
         for stop in stopped:
             log.critical("%s[%d] stopped at offset %d: %s", *stop.partition, stop.offset, stop.reason)
-        return decoded
+        return decoded, {stop.partition: stop.offset for stop in stopped}
 
-    def _stretch(self, hole: Hole) -> list[Decoded]:
+    def _stretch(self, hole: Hole) -> list[Record]:
         def read() -> list[Record]:
             return [r for batch in self._reader.read(hole.partition, hole.start, hole.stop) for r in batch]
 
-        return self._decode(self._insist(read))
+        return self._insist(read)
 
     def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
         if self._connection is None or self._connection.closed:

@@ -333,3 +333,12 @@ def test_a_change_leaves_a_mark_for_the_outbox_with_the_rows_revision(database: 
         "WHERE o.study_instance_uid IS NULL OR s.patient_id IS NULL"
     ).fetchone()
     assert unmatched == (0,)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE dose.study SET modality = 'X'", "DELETE FROM dose.patient"])
+def test_the_views_refuse_writing(database: Connection, statement: str) -> None:
+    all_records = records(history())
+    begin(database, all_records)
+    feed(database, all_records)
+    with pytest.raises(psycopg.errors.RaiseException, match="is read-only"):
+        database.execute(statement)

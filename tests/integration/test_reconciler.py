@@ -1,5 +1,6 @@
 """The reconciler's parts against a real broker and a real database."""
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from dosestream.db.migrate import migrate
 from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash
 from dosestream.events.records import Demographics, Dose, Identifier, Patient, Study
+from dosestream.events.schemas import Schema, from_text, load
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.reader import PartitionReader, RetentionError
@@ -119,6 +121,30 @@ def test_a_crash_after_the_last_record_of_a_quiet_partition_loses_nothing(
     second.catch_up([sent[0].partition])
     second.catch_up([sent[0].partition])
     second.close()
+    assert names(settings, prefix) == 3
+
+
+def test_an_unknown_schema_stops_its_partition_until_it_is_published(
+    settings: Settings, publisher: Publisher
+) -> None:
+    prefix = secrets.token_hex(4)
+    known: dict[bytes, Schema] = {}
+    engine = Engine(settings, Codec(find_fingerprint=known.get), Rules())
+    engine.start()
+    document = json.loads(load("patient").text)
+    document["fields"].append({"name": prefix, "type": "string", "default": "", "doc": "New."})
+    newer = from_text("newer", json.dumps(document))
+    first = publish(publisher, prefix, [f"{prefix}0"])[0]
+    body = Codec().encode(patient(f"{prefix}1"))[10:] + b"\x00"
+    value = b"\xc3\x01" + newer.fingerprint + body
+    where = publisher.publish_and_wait(str(Topic.PATIENT), prefix.encode(), value, [])
+    last = publish(publisher, prefix, [f"{prefix}2"])[0]
+    engine.apply([last])
+    assert names(settings, prefix) == 1
+    assert engine.positions()[first.partition] == where.offset
+    known[newer.fingerprint] = newer
+    engine.catch_up([first.partition])
+    engine.close()
     assert names(settings, prefix) == 3
 
 

@@ -1,0 +1,40 @@
+"""A site's configuration: every mistake is told with its line."""
+
+import pytest
+
+from dosestream.settings import Settings, SettingsError, load, parse
+
+MISTAKES = {
+    "an unknown section": ("[mllpp]\nport = 1\n", "1: unknown key 'mllpp'"),
+    "an unknown key": ("[mllp]\nhost = 'h'\nprot = 1\n", "3: unknown key 'prot'"),
+    "text where a number must be": ("[mllp]\nport = '1'\n", "2: 'port' is '1', but must be a whole number"),
+    "a port that is none": ("[mllp]\nport = 99999\n", "2: 99999 is no port"),
+    "a path that is none": ("[mapping]\naccession_fallback = ['OBR-3.x']\n", "2: 'OBR-3.x' is no path"),
+    "a zone that is none": ("[site]\ntimezone = 'Mars'\n", "2: 'Mars' is no IANA time zone"),
+    "an unknown character set": ("[[source]]\ncharset = 'klingon'\n", "2: 'klingon' is no character set"),
+    "the second source": ("[[source]]\nname = 'a'\n[[source]]\nnmae = 'b'\n", "4: unknown key 'nmae'"),
+    "an unknown status": ("[order_status]\nNW_SC = 'Q'\n", "2: 'Q' is no status"),
+    "a choice that is none": ("[mllp]\non_reject = 'AX'\n", "2: 'on_reject' is 'AX'"),
+    "no TOML": ("[mllp\n", "1: "),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_told_with_its_line(text: str, told: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        parse(text, "site.toml")
+    assert error.value.mistakes[0].startswith(f"site.toml:{told}")
+
+
+def test_mistakes_are_told_in_the_order_of_the_file() -> None:
+    with pytest.raises(SettingsError) as error:
+        parse("[site]\ntimezone = 'Mars'\n[mllp]\nport = -1\n[foo]\n", "f")
+    assert [m.split(":")[1] for m in error.value.mistakes] == ["2", "4", "5"]
+
+
+def test_the_environment_stands_over_the_file_and_the_file_over_the_defaults() -> None:
+    assert load(environ={}) == Settings()
+    settings = load(environ={"DOSESTREAM_KAFKA": "k:1", "DOSESTREAM_MLLP_PORT": "9"})
+    assert (settings.kafka.bootstrap, settings.mllp.port) == ("k:1", 9)
+    with pytest.raises(SettingsError, match="DOSESTREAM_MLLP_PORT='x' is no int"):
+        load(environ={"DOSESTREAM_MLLP_PORT": "x"})
