@@ -17,6 +17,7 @@ from dosestream.db.records import Decoded
 from dosestream.db.values import EPOCH, iso_time, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
+from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.decisions import decision_keys
 from dosestream.reconcile.derive import derive, patients_named
 from dosestream.reconcile.facts import order_keys, study_keys
@@ -81,8 +82,11 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
         elif isinstance(event, Decision):
             if keys := decision_keys(event, rules):
                 out.facts.append(Filed(event, keys, None))
-        elif isinstance(event, Appointment | Report):
-            # Kept in Kafka and in the message index; derivation does not read them yet.
+        elif isinstance(event, Appointment):
+            if keys := appointment_keys(event, rules):
+                out.facts.append(Filed(event, keys, None))
+        elif isinstance(event, Report):
+            # Kept in Kafka and in the message index; derivation does not read it yet.
             continue
     return out
 

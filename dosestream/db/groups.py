@@ -8,7 +8,7 @@ from psycopg import Cursor
 
 from dosestream.db.locking import Locks
 from dosestream.db.values import without_nul
-from dosestream.events.records import Decision, Order, Study
+from dosestream.events.records import Appointment, Decision, Order, Study
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.derive import Group
 
@@ -17,14 +17,20 @@ Row = tuple[object, ...]
 GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "dirty", "patient_group")
 
 
-KINDS = {Order: "order", Study: "study", Decision: "decision"}
+Fact = Order | Study | Decision | Appointment
+KINDS: dict[type[Fact], str] = {
+    Order: "order",
+    Study: "study",
+    Decision: "decision",
+    Appointment: "appointment",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """One order, study or decision with the identifiers that connect it and its record's bytes."""
+    """One order, study, decision or appointment with the identifiers that connect it and its record's bytes."""
 
-    event: Order | Study | Decision
+    event: Fact
     keys: Sequence[str]
     value: bytes | None
 
@@ -82,7 +88,7 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
     return set(group_of.values())
 
 
-def _header(event: Order | Study | Decision) -> dict[str, object]:
+def _header(event: Fact) -> dict[str, object]:
     """The event as derivation reads it: of a dose report what kind it is, without events and totals."""
     datum = event.to_datum()
     if datum.get("dose") is not None:
@@ -156,18 +162,19 @@ def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group
     cursor.execute(
         "SELECT grp, kind, received_at, header::text FROM fact WHERE grp = ANY(%s)", (list(groups),)
     )
-    orders: dict[int, list[Order]] = {group: [] for group in groups}
-    studies: dict[int, list[Study]] = {group: [] for group in groups}
-    decisions: dict[int, list[Decision]] = {group: [] for group in groups}
+    facts: dict[int, dict[str, list[dict[str, object]]]] = {
+        group: {known: [] for known in KINDS.values()} for group in groups
+    }
     for group, kind, received_at, header in cursor.fetchall():
         datum = orjson.loads(str(header))
         datum["received_at"] = received_at
-        if kind == "order":
-            orders[int(str(group))].append(Order.from_datum(datum))
-        elif kind == "study":
-            studies[int(str(group))].append(Study.from_datum(datum))
-        else:
-            decisions[int(str(group))].append(Decision.from_datum(datum))
+        facts[int(str(group))][str(kind)].append(datum)
     return {
-        group: Group(tuple(orders[group]), tuple(studies[group]), tuple(decisions[group])) for group in groups
+        group: Group(
+            tuple(Order.from_datum(datum) for datum in kinds["order"]),
+            tuple(Study.from_datum(datum) for datum in kinds["study"]),
+            tuple(Decision.from_datum(datum) for datum in kinds["decision"]),
+            tuple(Appointment.from_datum(datum) for datum in kinds["appointment"]),
+        )
+        for group, kinds in facts.items()
     }
