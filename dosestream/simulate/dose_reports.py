@@ -85,8 +85,8 @@ class Header:
     procedure_meaning: str = ""
 
 
-def report(header: Header, exposures: Exposures) -> bytes:
-    """One dose report as a DICOM file (PS3.10)."""
+def report(header: Header, exposures: Exposures = ()) -> bytes:
+    """One dose report as a DICOM file (PS3.10); without exposures it ends before its content sequence."""
     room = header.room
     kind = KINDS[room.kind]
     dataset = _header(header, XRayRadiationDoseSRStorage, "SR")
@@ -105,12 +105,20 @@ def report(header: Header, exposures: Exposures) -> bytes:
     template.MappingResource = "DCMR"
     template.TemplateIdentifier = kind.template
     dataset.ContentTemplateSequence = Items([template])
+    if exposures:
+        dataset.ContentSequence = _content(header, exposures)
+    return _file(dataset, room)
+
+
+def _content(header: Header, exposures: Exposures) -> Items:
+    room = header.room
+    kind = KINDS[room.kind]
     intent = code(
         snomed("has intent", room.dialect),
         snomed("diagnostic intent", room.dialect),
         relationship="HAS CONCEPT MOD",
     )
-    dataset.ContentSequence = Items(
+    return Items(
         [
             code(dcm("121058"), kind.procedure_reported(room), intent, relationship="HAS CONCEPT MOD"),
             *_observer(room),
@@ -123,7 +131,6 @@ def report(header: Header, exposures: Exposures) -> bytes:
             *kind.content(exposures, room),
         ]
     )
-    return _file(dataset, room)
 
 
 def image(header: Header) -> bytes:

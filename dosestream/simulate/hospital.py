@@ -50,6 +50,7 @@ class Hospital:
         default_authority: this site's authority is the receiver's default, so a system may leave it out.
         write: how scanners write a dose report.
         said: which message said what.
+        skewed: control ids of messages stamped by a clock that is wrong.
     """
 
     rng: Random
@@ -64,6 +65,7 @@ class Hospital:
     serials: dict[str, int] = field(default_factory=dict)
     write: Callable[[Header, Exposures], bytes] = dose_reports.report
     said: Said = field(default_factory=Said)
+    skewed: set[str] = field(default_factory=set)
 
     # Identifiers and time.
 
@@ -130,6 +132,8 @@ class Hospital:
         name = self.control_id(sender)
         body = hl7_messages.adt(sender, trigger, at + off, name, person, location="RAD^^1")
         self.said.of_patient(name, chart)
+        if off:
+            self.skewed.add(name)
         self.say(sender, at, f"ADT^{trigger}", name, body, held)
 
     def merge(self, retired: Chart, survivor: Chart, at: int, trigger: str = "A40", held: int = 0) -> None:
@@ -256,6 +260,8 @@ class Hospital:
             person = self._known_to_ris(orders[0].chart)
         for order in orders:
             self.said.of_order(name, order, named, person, form)
+        if off:
+            self.skewed.add(name)
         kind = {"ORM": "ORM^O01", "OMG": "OMG^O19", "OMI": "OMI^O23"}[form]
         body = ORDER_FORMS[form](sender, at + off, name, person, groups)
         self.say(sender, at, kind, name, body, held)
@@ -327,9 +333,7 @@ class Hospital:
             scan.counted.clear()
         scan.counted.append(exposures)
         header = self._header(scan, at)
-        self._store(
-            scan, header.instance_uid, "dose report", self.write(header, exposures), at, held
-        )
+        self._store(scan, header.instance_uid, "dose report", self.write(header, exposures), at, held)
 
     def image(self, scan: Scan, at: int, held: int = 0) -> None:
         """The scanner sends an image and no dose report."""
