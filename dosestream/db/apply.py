@@ -18,13 +18,13 @@ from dosestream.db.values import EPOCH, iso_time, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
 from dosestream.reconcile.appointments import appointment_keys
+from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.decisions import decision_keys
 from dosestream.reconcile.derive import derive, patients_named
 from dosestream.reconcile.facts import order_keys, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
-from dosestream.reconcile.merge import Merge
-from dosestream.reconcile.patients import Patients, demographics_of, merges_of
+from dosestream.reconcile.patients import demographics_of
 from dosestream.reconcile.rules import Rules
 
 Row = tuple[object, ...]
@@ -51,7 +51,7 @@ class _Sorted:
     messages: list[tuple[Decoded, Message]] = field(default_factory=list)
     facts: list[Filed] = field(default_factory=list)
     said: dict[PatientId, Fold] = field(default_factory=dict)
-    merges: list[Merge] = field(default_factory=list)
+    bonds: list[Bond] = field(default_factory=list)
     unreadable: list[Decoded] = field(default_factory=list)
     tick: int | None = None
 
@@ -72,9 +72,9 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
             for identity, fold in demographics_of(event, rules):
                 known = out.said.get(identity)
                 out.said[identity] = fold if known is None else merge(known, fold)
-        if isinstance(event, Patient):
-            out.merges += merges_of(event, rules)
-        elif isinstance(event, Order):
+        if isinstance(event, Patient | Decision):
+            out.bonds += bonds_of(event, rules)
+        if isinstance(event, Order):
             out.facts.append(Filed(event, order_keys(event, rules), None))
         elif isinstance(event, Study):
             value = item.record.value if event.kind == "dose_report" else None
@@ -143,14 +143,14 @@ def _apply(
     work = _sort(due, rules)
     _quarantine(cursor, work.unreadable)
     _index(cursor, work.messages)
-    named = set(work.said) | {p for m in work.merges for p in (m.prior, m.target)}
+    named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
     locks.take(
         more_keys | {key for fact in work.facts for key in fact.keys} | {patients.lock_key(p) for p in named}
     )
     locks.members({group for group in locks.groups.values() if group is not None})
     groups = file_facts(cursor, locks, work.facts)
-    touched = patients.store_patients(cursor, locks, work.said, work.merges)
+    touched = patients.store_patients(cursor, locks, work.said, work.bonds, rules)
     if touched:
         cursor.execute(
             "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s) AND NOT grp = ANY(%s) "
@@ -205,7 +205,7 @@ def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, group
     while True:
         loaded = load_groups(cursor, groups)
         named = {number: patients_named(group, rules) for number, group in loaded.items()}
-        known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those})
+        known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those}, rules)
         derived = {number: derive(group, known, rules, now) for number, group in loaded.items()}
         moved = join(cursor, locks, {number: found.window_keys for number, found in derived.items()})
         if not moved:
@@ -213,17 +213,8 @@ def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, group
         # Groups met by their window keys are one: its rows are derived from all its facts.
         groups = {moved.get(group, group) for group in groups} | set(moved.values())
     doses = dose.summaries(cursor, codec, loaded, rules)
-    depending = {number: those | _related(those, known) for number, those in named.items()}
+    depending = {number: known.related(those) for number, those in named.items()}
     return rows.write(cursor, derived, doses, depending, rules.hash)
-
-
-def _related(named: Collection[PatientId], known: Patients) -> set[PatientId]:
-    """Everyone whose change may change rows that name these: all who share a survivor."""
-    if not known.merges:
-        return set()
-    values = {p.value for p in named if not p.authority}
-    survivors = {known.survivor(p) for p in known.known if p in named or p.value in values}
-    return {p for p in known.known if known.survivor(p) in survivors}
 
 
 def _now(cursor: Cursor[Row]) -> int:

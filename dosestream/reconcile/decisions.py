@@ -47,11 +47,12 @@ def order_of(decision: Decision) -> tuple[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class StudyDecisions:
-    """What holds for one study: orders it answers, orders it does not, whether it counts."""
+    """What holds for one study: orders it answers, orders it does not, whether it counts (against its evidence)."""
 
     linked: tuple[Decision, ...] = ()
     barred: tuple[Decision, ...] = ()
     exclusion: Decision | None = None
+    inclusion: Decision | None = None
 
 
 def for_study(decisions: Iterable[Decision], study_instance_uid: str) -> StudyDecisions:
@@ -73,6 +74,7 @@ def for_study(decisions: Iterable[Decision], study_instance_uid: str) -> StudyDe
         linked=tuple(d for d in held.values() if d.kind != "unlink"),
         barred=tuple(d for d in held.values() if d.kind == "unlink"),
         exclusion=exclusion if exclusion is not None and exclusion.kind == "exclude" else None,
+        inclusion=exclusion if exclusion is not None and exclusion.kind == "include" else None,
     )
 
 

@@ -17,6 +17,7 @@ from dosestream.reconcile.identity import PatientId, dicom_identity, hl7_identit
 from dosestream.reconcile.links import link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
+from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
 from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, StudyOrderRow, StudyRow
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.status import CANCELED, DISCONTINUED, PROGRESS
@@ -69,13 +70,16 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     # A parent order is performed through its children: by time alone nothing is its.
     performable = [order for order in orders if not order.is_parent]
     outcomes = link_weakly(strong, known, performable, patients)
+    notes = rejected({study.study_instance_uid: study.facts for study in arrived}, decided)
     studies: list[StudyRow] = []
     links: list[StudyOrderRow] = []
     answered: dict[str, str] = {}
     anomalies: list[AnomalyRow] = []
     for study in arrived:
         outcome = outcomes[study.study_instance_uid]
-        studies.append(study_row(study, outcome, known[study.study_instance_uid][1], patients, now))
+        uid = study.study_instance_uid
+        taken_back = notes.get(uid, NOTHING_REJECTED)
+        studies.append(study_row(study, outcome, known[uid][1], patients, now, taken_back))
         links += study_orders(study, outcome)
         for one in outcome.links:
             answered.setdefault(one.order.key, study.study_instance_uid)

@@ -115,11 +115,12 @@ def agrees(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
     if study.patient is None or not order.identities:
         return True
     reference = study.patient
-    theirs = {patients.survivor(identity) for identity in order.identities}
+    theirs = {patients.person(identity) for identity in order.identities}
     if reference.identity.authority:
-        return patients.survivor(reference.identity) in theirs
-    known = patients.candidates(reference.identity.value)
-    mine = [p for p in theirs if p.value == reference.identity.value or p in known]
+        return patients.person(reference.identity) in theirs
+    value = reference.identity.value
+    mine = [p for p in patients.candidates(value) if patients.person(p) in theirs]
+    mine += [p for p in order.identities if patients.same_identifier(p, value)]
     return any(not patients.contradicts(identity, reference.demographics) for identity in mine)
 
 
@@ -166,7 +167,7 @@ def link(
     links_ = _strongest([link for rung in agreeing for link in rung])
     if not links_:
         return Outcome("waiting")
-    if len({patients.survivor(one.order.identities[0]) for one in links_ if one.order.identities}) > 1:
+    if len({patients.person(one.order.identities[0]) for one in links_ if one.order.identities}) > 1:
         return Outcome("ambiguous", candidates=links_, reason="its orders are of several patients")
     if study.patient is None:
         links_ = tuple(
@@ -250,7 +251,9 @@ def window_keys(
         if study.study_at is None:
             continue
         days = range((study.study_at - window_us) // DAY_US, (study.study_at + window_us) // DAY_US + 1)
-        whom = {p.value for p in meant(study.patient, patients)} or {study.patient.identity.value}
+        whom = {patients.person(p).value for p in meant(study.patient, patients)} or {
+            study.patient.identity.value
+        }
         keys |= {f"w:{who}|{study.modality_family}|{day}" for who in whom for day in days}
     taken = {one.order.key for outcome in strong.values() for one in outcome.links}
     for order in orders:
@@ -259,13 +262,13 @@ def window_keys(
         if order.status is not None and order.status.status in ENDED:
             continue
         day = order.scheduled_at // DAY_US
-        survivors = {patients.survivor(p).value for p in order.identities}
-        keys |= {f"w:{who}|{order.modality_family}|{day}" for who in survivors}
+        persons = {patients.person(p).value for p in order.identities}
+        keys |= {f"w:{who}|{order.modality_family}|{day}" for who in persons}
     return frozenset(keys)
 
 
 def _several_patients(study: StudyKeys, patients: Patients) -> bool:
-    return study.patient is not None and len(meant(study.patient, patients)) > 1
+    return study.patient is not None and len({patients.person(p) for p in meant(study.patient, patients)}) > 1
 
 
 def meant(reference: PatientReference, patients: Patients) -> list[PatientId]:

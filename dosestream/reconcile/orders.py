@@ -12,6 +12,7 @@ from typing import NamedTuple
 from dosestream.events.records import Appointment, Order
 from dosestream.reconcile import appointments, presence
 from dosestream.reconcile.appointments import Booking, bookings
+from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.facts import OrderFact
 from dosestream.reconcile.identity import PatientId, hl7_identities
@@ -53,6 +54,7 @@ class ImagingOrder:
     facts: tuple[OrderFact, ...]
     rules: Rules
     presences: tuple[Presence, ...] = ()
+    moves: tuple[Bond, ...] = ()
     bookings: tuple[Booking, ...] = ()
     removed: tuple[Word, ...] = ()
     nth: int = 1
@@ -152,8 +154,10 @@ class ImagingOrder:
 
     @cached_property
     def identities(self) -> tuple[PatientId, ...]:
-        """The patient's identities as that message names them, the first one leading."""
-        return () if self.patient is None else self.identities_of(self.patient.event)
+        """The patient's identities as that message names them, the first one leading; before them the one to
+        whom its visit was moved since."""
+        named = () if self.patient is None else self.identities_of(self.patient.event)
+        return (self.moves[-1].target, *named) if self.moves else named
 
     def identities_of(self, event: Order) -> tuple[PatientId, ...]:
         """The identities a message names."""

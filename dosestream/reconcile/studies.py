@@ -13,6 +13,7 @@ from dosestream.reconcile.identity import PatientId, dicom_identity
 from dosestream.reconcile.links import Link, Outcome, PatientReference, StudyKeys, meant
 from dosestream.reconcile.modality import family, joined, of_report
 from dosestream.reconcile.patients import CLEARED, FIELDS, PATHS, Patients, shown
+from dosestream.reconcile.rejection import NOTHING_REJECTED, Rejected
 from dosestream.reconcile.rows import Evidence, StudyOrderRow, StudyRow
 from dosestream.reconcile.rules import Rules
 
@@ -45,7 +46,7 @@ class ArrivedStudy:
         """The instance that a header field is taken from: dose reports before others, then the newest."""
         fact = max(
             (f for f in self.facts if wanted(f.event)),
-            key=lambda f: (f.event.kind == "dose_report", f.version),
+            key=lambda f: (f.event.kind == "dose_report", not f.event.rejection_code, f.version),
             default=None,
         )
         return None if fact is None else fact.event
@@ -189,7 +190,12 @@ class Citations:
 
 
 def study_row(
-    study: ArrivedStudy, outcome: Outcome, decisions: StudyDecisions, patients: Patients, now: int
+    study: ArrivedStudy,
+    outcome: Outcome,
+    decisions: StudyDecisions,
+    patients: Patients,
+    now: int,
+    rejection: Rejected = NOTHING_REJECTED,
 ) -> StudyRow:
     """The row of dose.study, dose columns apart. `now` is the newest tick, microseconds since 1970 UTC."""
     rules = study.rules
@@ -238,7 +244,11 @@ def study_row(
     for decision in (decisions.exclusion, *(decisions.linked if order is not None else ())):
         if decision is not None:
             cited.heard(decision.received_at)
+    if (note := rejection.note) is not None:
+        cited.heard(note.received_at)
     begun = study.study_at if study.study_at is not None else study.first_received_at
+    # A scanner whose clock is ahead keeps no row open for years.
+    begun = min(begun, study.first_received_at + rules.future_tolerance_us)
     closes = begun + rules.window_us + rules.grace_us
     closed = now > closes
     state = "unmatched" if outcome.state == "waiting" and closed else outcome.state
@@ -248,6 +258,12 @@ def study_row(
         cited.evidence["candidates"] = [_candidate(one) for one in outcome.candidates]
     if decisions.exclusion is not None:
         cited.evidence["excluded"] = {"decision": decisions.exclusion.event_id, "by": decisions.exclusion.by}
+    elif note is not None:
+        cited.evidence["rejected"] = {
+            "message": note.control_id,
+            "path": f"(0040,A043) {note.rejection_code}",
+            "instances": sorted(rejection.notes),
+        }
     return StudyRow(
         study_instance_uid=study.study_instance_uid,
         study_datetime=study.study_at,
@@ -279,7 +295,7 @@ def study_row(
         link_state=state,
         link_method=outcome.links[0].method if outcome.links else None,
         phase=_phase(closed, cited.last_received_at > closes),
-        excluded=decisions.exclusion is not None,
+        excluded=decisions.exclusion is not None or rejection.excluded,
         header_modality=study.value("modality"),
         next_due=None if closed else closes + 1,
         evidence=cited.evidence,
