@@ -26,8 +26,10 @@ ADT_SHARE = 0.8
 LATE, DOUBLED, WRONG_CLOCK = 0.05, 0.02, 0.01
 # Nobody comes twice within so many days.
 APART_DAYS = 8
-# The story of a visit may begin so long before it, and be told for so long after it.
-BEFORE, AFTER = 12 * DAY, 5 * DAY
+# The story of a visit is told for so long after it.
+AFTER = 5 * DAY
+# So many days after the last visit nothing is late any more, and no window open.
+OVER_DAYS = 9
 
 
 @dataclass(slots=True)
@@ -50,16 +52,18 @@ class History:
         timeline: every step, in the order of sending: the order of receipt, too.
         sites: the hospitals as they are in the end.
         end: a clock tick behind every window, in microseconds since 1970 UTC.
+        compressed: made to be played faster than it was lived.
     """
 
     timeline: tuple[Step, ...]
     sites: tuple[Site, ...]
     end: int
+    compressed: bool = False
 
     def truth(self, now: int | None = None) -> tuple[Line, ...]:
         """The lines of `truth.jsonl` at a clock tick, `end` unless given.
 
-        `phase` is said of every study; it holds where steps are received when they are sent.
+        `phase` is said of every study, for steps are received when they are sent; not where they are compressed.
         """
         now = self.end if now is None else now
         sent: dict[str, int] = {}
@@ -70,11 +74,14 @@ class History:
             phases = {scan.study_uid: phase(scan, site.h.said, sent, now) for scan in site.h.scans}
             for line in truth(site.h, Clock(now, now)):
                 uid = line.get("study_instance_uid")
-                lines.append(line | {"phase": phases[str(uid)]} if line["kind"] == "study" else line)
+                told = line["kind"] == "study" and not self.compressed
+                lines.append(line | {"phase": phases[str(uid)]} if told else line)
         return tuple(lines)
 
 
-def history(seed: int, base: date, days: int, sites: int, studies_a_day: float = 30) -> History:
+def history(
+    seed: int, base: date, days: int, sites: int, studies_a_day: float = 30, compressed: bool = False
+) -> History:
     """Weeks of one or several hospitals.
 
     Args:
@@ -83,14 +90,20 @@ def history(seed: int, base: date, days: int, sites: int, studies_a_day: float =
         days: how many days have visits; orders for them come earlier, corrections and late messages later.
         sites: how many hospitals; with one, its authority is the default one.
         studies_a_day: about so many visits a day each site has.
+        compressed: it will be played in one go, long after it happened: then no clock is ahead (what is later than
+            its receipt by more than a tolerance cannot be told apart), and the truth leaves the phase undefined.
+            Choose a base `OVER_DAYS` days ago, so that all windows are over and nothing lies in the future.
     """
     moulds = Moulds(Random(f"{seed}/recipes"))
-    played = [_site(seed, base, days, number, sites, studies_a_day, moulds) for number in range(1, sites + 1)]
+    played = [
+        _site(seed, base, days, number, sites, studies_a_day, moulds, not compressed)
+        for number in range(1, sites + 1)
+    ]
     rng = Random(f"{seed}/{base.isoformat()}/post")
     steps = [step for site in played for step in disturbed(in_order(site.h.steps), rng, site.h.skewed)]
     timeline = in_order(steps)
     last = max((step.sent_at for step in timeline), default=0)
-    return History(timeline, tuple(played), max(last, _midnight(base)) + 30 * DAY)
+    return History(timeline, tuple(played), max(last, _midnight(base)) + 30 * DAY, compressed)
 
 
 def disturbed(steps: Sequence[Step], rng: Random, spared: set[str]) -> Iterator[Step]:
@@ -114,11 +127,18 @@ def _midnight(of: date) -> int:
 
 
 def _site(
-    seed: int, base: date, days: int, number: int, sites: int, studies_a_day: float, moulds: Moulds
+    seed: int,
+    base: date,
+    days: int,
+    number: int,
+    sites: int,
+    studies_a_day: float,
+    moulds: Moulds,
+    clocks_ahead: bool,
 ) -> Site:
     first = base - timedelta(days=days)
     h = day.hospital(seed, first + timedelta(days=1), number, sites)
-    h.write = moulds.report
+    h.write, h.clocks_ahead = moulds.report, clocks_ahead
     site = Site(h, places(h.rng), moulds)
     for back in range(days):
         for visit in _visits(site, first + timedelta(days=back), studies_a_day):

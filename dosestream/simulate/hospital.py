@@ -51,6 +51,7 @@ class Hospital:
         write: how scanners write a dose report.
         said: which message said what.
         skewed: control ids of messages stamped by a clock that is wrong.
+        clocks_ahead: some clocks may run ahead; False stamps their messages right.
     """
 
     rng: Random
@@ -66,6 +67,7 @@ class Hospital:
     write: Callable[[Header, Exposures], bytes] = dose_reports.report
     said: Said = field(default_factory=Said)
     skewed: set[str] = field(default_factory=set)
+    clocks_ahead: bool = True
 
     # Identifiers and time.
 
@@ -130,10 +132,9 @@ class Hospital:
         person = replace(chart.person(), cleared=cleared)
         sender = sender or (EMR if trigger in ("A28", "A31") else HIS)
         name = self.control_id(sender)
+        off = self._skew(name, off)
         body = hl7_messages.adt(sender, trigger, at + off, name, person, location="RAD^^1")
         self.said.of_patient(name, chart)
-        if off:
-            self.skewed.add(name)
         self.say(sender, at, f"ADT^{trigger}", name, body, held)
 
     def merge(self, retired: Chart, survivor: Chart, at: int, trigger: str = "A40", held: int = 0) -> None:
@@ -251,6 +252,7 @@ class Hospital:
     ) -> None:
         groups = []
         name = self.control_id(sender)
+        off = self._skew(name, off)
         for order in orders:
             order.status = STATUS[control, status]
             groups.append(self._group(order, control, status, at + off, named))
@@ -260,8 +262,6 @@ class Hospital:
             person = self._known_to_ris(orders[0].chart)
         for order in orders:
             self.said.of_order(name, order, named, person, form)
-        if off:
-            self.skewed.add(name)
         kind = {"ORM": "ORM^O01", "OMG": "OMG^O19", "OMI": "OMI^O23"}[form]
         body = ORDER_FORMS[form](sender, at + off, name, person, groups)
         self.say(sender, at, kind, name, body, held)
@@ -293,6 +293,13 @@ class Hospital:
 
     def _ris(self, form: str) -> Sender:
         return RIS if form == "ORM" else RIS2
+
+    def _skew(self, name: str, off: int) -> int:
+        """How far the clock that stamps this message is off."""
+        off = off if self.clocks_ahead else min(off, 0)
+        if off:
+            self.skewed.add(name)
+        return off
 
     def control_id(self, sender: Sender) -> str:
         """The next MSH-10 of a system, at most 20 characters."""
