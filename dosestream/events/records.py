@@ -113,6 +113,7 @@ class Patient:
     trigger: str
     patient: Demographics
     prior_identifiers: tuple[Identifier, ...] = ()
+    prior_visit_number: str = ""
     visit_number: str = ""
     visit_authority: str = ""
     patient_class: str = ""
@@ -148,6 +149,7 @@ class Patient:
             "trigger": self.trigger,
             "patient": self.patient.to_datum(),
             "prior_identifiers": [item.to_datum() for item in self.prior_identifiers],
+            "prior_visit_number": self.prior_visit_number,
             "visit_number": self.visit_number,
             "visit_authority": self.visit_authority,
             "patient_class": self.patient_class,

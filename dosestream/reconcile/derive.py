@@ -13,7 +13,7 @@ from dosestream.reconcile.anomalies import clock_ahead, of_orders, of_study, sha
 from dosestream.reconcile.decisions import for_study
 from dosestream.reconcile.duplicates import duplicate_keys, duplicates, number_of
 from dosestream.reconcile.facts import order_fact, study_fact
-from dosestream.reconcile.identity import PatientId, dicom_identity, hl7_identities
+from dosestream.reconcile.identity import PatientId, bare_forms, dicom_identity, hl7_identities
 from dosestream.reconcile.links import link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
@@ -41,8 +41,11 @@ def patients_named(group: Group, rules: Rules) -> set[PatientId]:
     """Every identity the group's facts name; those without issuer have an empty authority."""
     named = {p for order in group.orders for p in hl7_identities(rules, order.source, order.patient)}
     for study in group.studies:
-        if (identity := dicom_identity(rules, study.source, study.patient)) is not None:
+        identity = dicom_identity(rules, study.source, study.patient, study.institution)
+        if identity is not None:
             named.add(identity)
+            if not identity.authority:
+                named |= {PatientId("", form) for form in bare_forms(rules, identity.value)}
     return named
 
 
@@ -117,7 +120,14 @@ def _once(events: Iterable[E]) -> list[E]:
 def _with_presences(order: ImagingOrder, patients: Patients) -> ImagingOrder:
     if not order.identities:
         return order
-    return replace(order, presences=tuple(patients.presences(order.identities[0])))
+    visit = order.value("visit_number")
+    assert order.patient is not None
+    moves = patients.moves_of(order.identities, visit, order.patient.version)
+    presences = tuple(patients.presences(order.identities, visit))
+    if moves:
+        last = moves[-1]
+        presences += tuple(patients.presences([last.target], last.target_visit))
+    return replace(order, moves=moves, presences=presences)
 
 
 def _is_kept(order: ImagingOrder) -> bool:

@@ -94,7 +94,8 @@ class ArrivedStudy:
         found: dict[PatientId, PatientReference] = {}
         for fact in self.facts:
             event = fact.event
-            if (identity := dicom_identity(self.rules, event.source, event.patient)) is not None:
+            identity = dicom_identity(self.rules, event.source, event.patient, event.institution)
+            if identity is not None:
                 found.setdefault(identity, PatientReference(identity, event.patient))
         return tuple(found.values())
 
@@ -149,13 +150,14 @@ def arrived_studies(facts: Iterable[StudyFact], rules: Rules) -> tuple[ArrivedSt
 
 def _disagree(references: Sequence[PatientReference], patients: Patients) -> bool:
     """Whether the references cannot all be one patient; one without issuer agrees with an equal identifier."""
-    survivors = {patients.survivor(r.identity) for r in references}
-    issued = {s for s in survivors if s.authority}
-    values = {s.value for s in survivors}
+    issued = {patients.person(r.identity) for r in references if r.identity.authority}
+    bare = {r.identity.value for r in references if not r.identity.authority}
     if len(issued) > 1:
         return True
-    return len(values) > 1 and not all(
-        issued & set(patients.candidates(s.value)) for s in survivors if not s.authority
+    return len(issued) + len(bare) > 1 and not all(
+        any(p in issued for p in map(patients.person, patients.candidates(value)))
+        or any(patients.same_identifier(r.identity, value) for r in references if r.identity.authority)
+        for value in bare
     )
 
 
@@ -169,7 +171,8 @@ def patient_of(study: ArrivedStudy, outcome: Outcome, patients: Patients) -> Pat
         return None
     reference = study.references[0]
     found = meant(reference, patients)
-    return found[0] if len(found) == 1 else reference.identity
+    one_person = len({patients.person(p) for p in found}) == 1
+    return found[0] if one_person else reference.identity
 
 
 class Citations:
@@ -356,6 +359,9 @@ def _cite_patient(study: ArrivedStudy, outcome: Outcome, patients: Patients, cit
         instance = study.first(lambda e: e.patient == reference.demographics)
         cited.cite("patient_id", instance.control_id, TAGS["patient_id"], instance.received_at)
         identity = reference.identity
+    if outcome.links:
+        for move in outcome.links[0].order.moves:
+            cited.heard(move.version.received_at)
     for merge in patients.merges_behind(identity):
         cited.heard(merge.version.received_at)
 
