@@ -15,12 +15,12 @@ from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.orders import ImagingOrder
 from dosestream.reconcile.patients import Patients
 from dosestream.reconcile.rules import DAY_US
-from dosestream.reconcile.status import CANCELED, DISCONTINUED
+from dosestream.reconcile.status import CANCELED, COMPLETED, DISCONTINUED, STARTED
 
 FAR = 2**62
 NOTHING_DECIDED = StudyDecisions()
-# An order that ended is nobody's by time alone.
 ENDED = frozenset({CANCELED, DISCONTINUED})
+BEGUN = frozenset({STARTED, COMPLETED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,13 @@ def link(
     return Outcome("linked", links=links_)
 
 
+def over(order: ImagingOrder) -> bool:
+    """Whether an order ended before it was begun: it is nobody's by time alone. One stopped half-way has its dose."""
+    if order.status is None or order.status.status not in ENDED:
+        return False
+    return not any(fact.status in BEGUN for fact in order.facts)
+
+
 def fits(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
     """Whether an order is a candidate by patient, modality and time alone: nothing stronger says otherwise."""
     accession, uid = order.value("accession_number"), order.value("study_instance_uid")
@@ -186,7 +193,7 @@ def fits(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
         return False
     if abs(order.scheduled_at - study.study_at) > order.rules.window_us:
         return False
-    if order.status is not None and order.status.status in ENDED:
+    if over(order):
         return False
     if (accession and accessions and accession not in accessions) or (
         uid and uid != study.study_instance_uid
@@ -259,7 +266,7 @@ def window_keys(
     for order in orders:
         if order.key in taken or order.scheduled_at is None or order.modality_family is None:
             continue
-        if order.status is not None and order.status.status in ENDED:
+        if over(order):
             continue
         day = order.scheduled_at // DAY_US
         persons = {patients.person(p).value for p in order.identities}

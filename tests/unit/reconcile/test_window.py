@@ -59,6 +59,15 @@ CASES: dict[str, tuple[list[Event], tuple[str, str | None, str | None]]] = {
         [ORDER, order(9, "CA", "CA", JOE, filler_order_number="F1"), STUDY],
         ("waiting", None, None),
     ),
+    "an order stopped half-way has its dose": (
+        [
+            ORDER,
+            order(8, "SC", "IP", JOE, filler_order_number="F1"),
+            order(9, "DC", "CA", JOE, filler_order_number="F1"),
+            STUDY,
+        ],
+        ("linked", "window", "F1"),
+    ),
     "another patient does not fit": (
         [replace(ORDER, patient=person("P2", name="ROE^ANN")), STUDY],
         ("waiting", None, None),
