@@ -60,10 +60,21 @@ class ImagingOrder:
     nth: int = 1
 
     def _newest(self, wanted: Callable[[OrderFact], object]) -> OrderFact | None:
-        return max((f for f in self.facts if wanted(f)), key=lambda f: f.version, default=None)
+        return next((f for f in reversed(self.facts) if wanted(f)), None)
+
+    @cached_property
+    def _fields(self) -> dict[str, Found | None]:
+        """What was looked up already: links ask for the same few fields again and again."""
+        return {}
 
     def field(self, name: str) -> Found | None:
         """The newest value of a text field, None where nothing was said or the newest word clears it."""
+        known = self._fields
+        if name not in known:
+            known[name] = self._field(name)
+        return known[name]
+
+    def _field(self, name: str) -> Found | None:
         fact = self._newest(lambda f: getattr(f.event, name))
         if fact is None or getattr(fact.event, name) == CLEARED:
             return None
