@@ -6,19 +6,19 @@ from dataclasses import replace
 from memory import Fact, MemoryReconciler, keys_of
 
 from dosestream.db.records import Decoded
-from dosestream.events.records import Order, Patient, Study
+from dosestream.events.records import Decision, Order, Patient, Study
 from dosestream.kafka.records import Partition
+from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.fold import Fold
-from dosestream.reconcile.merge import Merge
 from dosestream.reconcile.rows import GroupRows
 
 
 class LastMergeArrived(MemoryReconciler):
     """Of the merges of one identifier, the one that arrived last holds."""
 
-    def note_merge(self, one: Merge) -> None:
-        self.merges = {key: m for key, m in self.merges.items() if m.prior != one.prior}
-        super().note_merge(one)
+    def note_bond(self, one: Bond) -> None:
+        self.bonds = {key: bond for key, bond in self.bonds.items() if bond.prior != one.prior}
+        super().note_bond(one)
 
 
 class LastWordArrived(MemoryReconciler):
@@ -96,7 +96,7 @@ class StraddlingBatchSkipped(MemoryReconciler):
 class ChangeReachesNoStudy(MemoryReconciler):
     """A patient's change is stored and its studies are not derived again."""
 
-    def hear(self, events: Sequence[Patient | Order]) -> set[str]:
+    def hear(self, events: Sequence[Patient | Order | Decision]) -> set[str]:
         super().hear(events)
         return set()
 

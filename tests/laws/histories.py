@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dosestream.db.records import Decoded
 from dosestream.events.identity import content_hash
 from dosestream.events.records import (
+    Appointment,
     Clock,
     Decision,
     Demographics,
@@ -29,7 +30,7 @@ from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
 
 RULES = Rules(stop_list=frozenset({"UNKNOWN", "0"}))
-Event = Patient | Order | Study | Decision | Clock
+Event = Patient | Order | Study | Appointment | Decision | Clock
 # 2026-03-02 08:00 UTC.
 MORNING = 1_772_438_400_000_000
 SECOND = 1_000_000
@@ -38,6 +39,7 @@ TOPIC_OF = {
     Patient: Topic.PATIENT,
     Order: Topic.ORDER,
     Study: Topic.STUDY,
+    Appointment: Topic.APPOINTMENT,
     Decision: Topic.DECISION,
     Clock: Topic.CLOCK,
 }
@@ -96,7 +98,7 @@ def _patient(draw: st.DrawFn) -> dict[str, object]:
 def _merge(draw: st.DrawFn) -> dict[str, object]:
     prior = _demographics(draw, draw(st.sampled_from(PEOPLE)))
     return {
-        "action": _pick(draw, "merge", "merge", "change_id"),
+        "action": _pick(draw, "merge", "merge", "merge", "change_id", "link", "unlink"),
         "trigger": "A40",
         "patient": _demographics(draw, draw(st.sampled_from((*PEOPLE, "P9")))),
         "prior_identifiers": prior.identifiers,
@@ -128,6 +130,28 @@ def _order(draw: st.DrawFn) -> dict[str, object]:
         "ordered_at": _pick(draw, None, MORNING, MORNING + DAY),
         "referring_physician": _pick(draw, "", "REF^A", "REF^B", '""'),
         "visit_number": _pick(draw, "", "", "V0", "V1"),
+    }
+
+
+def _appointment(draw: st.DrawFn) -> dict[str, object]:
+    k = draw(st.integers(0, 2))
+    return {
+        "trigger": _pick(draw, "S12", "S13", "S15", "S26"),
+        "placer_order_number": _pick(draw, f"PL{k // 2}", ""),
+        "filler_order_number": _pick(draw, f"F{k}", ""),
+        "filler_appointment_id": _pick(draw, "", "T0"),
+        "scheduled_at": MORNING + draw(st.sampled_from(MOMENTS)),
+    }
+
+
+def _bond_decision(draw: st.DrawFn) -> dict[str, object]:
+    one, other = draw(st.sampled_from(PEOPLE)), draw(st.sampled_from(PEOPLE))
+    return {
+        "kind": _pick(draw, "merge", "unmerge", "unmerge"),
+        "withdrawn": draw(st.integers(0, 3)) == 0,
+        "by": "duty",
+        "patient": Identifier(authority="HOSP", value=one),
+        "prior": Identifier(authority="HOSP", value=other),
     }
 
 
@@ -236,6 +260,8 @@ EVERYTHING: tuple[tuple[type, Fields], ...] = (
     (Study, _report),
     (Study, _window_only),
     (Decision, _decision),
+    (Decision, _bond_decision),
+    (Appointment, _appointment),
 )
 # Histories of every kind of event, and of some that seldom meet by chance.
 THEMES: tuple[tuple[tuple[type, Fields], ...], ...] = (
@@ -243,6 +269,8 @@ THEMES: tuple[tuple[tuple[type, Fields], ...], ...] = (
     EVERYTHING,
     ((Order, _scheduled), (Order, _scheduled), (Study, _window_only), (Patient, _merge), (Order, _order)),
     ((Patient, _patient), (Patient, _merge), (Patient, _merge), (Order, _scheduled), (Study, _window_only)),
+    ((Patient, _patient), (Patient, _merge), (Decision, _bond_decision), (Order, _order), (Study, _report)),
+    ((Appointment, _appointment), (Appointment, _appointment), (Order, _order), (Study, _report)),
     ((Order, _order), (Order, _order), (Order, _order), (Study, _report), (Decision, _decision)),
 )
 
@@ -365,7 +393,7 @@ def _again(event: Event, rng: random.Random) -> Event:
     return replace(event, received_at=event.received_at + rng.choice((0, 1, SECOND, 10 * DAY)))
 
 
-def _ahead(event: Patient | Order | Study | Decision) -> bool:
+def _ahead(event: Patient | Order | Study | Appointment | Decision) -> bool:
     """Whether an event is dated past its receipt and the tolerance, so that its receipt decides its version."""
     times = () if isinstance(event, Decision) else (event.event_time, event.message_time)
     return any(t is not None and t > event.received_at + RULES.future_tolerance_us for t in times)

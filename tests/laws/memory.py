@@ -11,23 +11,23 @@ import orjson
 
 from dosestream.db import ledger
 from dosestream.db.records import Decoded
-from dosestream.events.records import Clock, Decision, Order, Patient, Study
+from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Study
 from dosestream.kafka.records import Partition
-from dosestream.reconcile.components import Components
+from dosestream.reconcile.appointments import appointment_keys
+from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.decisions import decision_keys
 from dosestream.reconcile.derive import Group, derive, patients_named
 from dosestream.reconcile.facts import order_keys, study_fact, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
-from dosestream.reconcile.merge import Merge
-from dosestream.reconcile.patients import Patients, demographics_of, merges_of
+from dosestream.reconcile.patients import Patients, demographics_of
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.snapshot import Snapshot
 from dosestream.reconcile.studies import arrived_studies
 from dosestream.reconcile.totals import Report, study_dose
 
-Fact = Order | Study | Decision
+Fact = Order | Study | Decision | Appointment
 
 
 def keys_of(event: Fact, rules: Rules) -> list[str]:
@@ -36,6 +36,8 @@ def keys_of(event: Fact, rules: Rules) -> list[str]:
         found = order_keys(event, rules)
     elif isinstance(event, Study):
         found = study_keys(event, rules)
+    elif isinstance(event, Appointment):
+        found = appointment_keys(event, rules)
     else:
         found = decision_keys(event, rules)
     return [f"e:{event.event_id}", *found]
@@ -51,7 +53,7 @@ class MemoryReconciler:
         self.groups: dict[str, int] = {}
         self.home: dict[int, int] = {}
         self.folds: dict[PatientId, Fold] = {}
-        self.merges: dict[tuple[str, PatientId], Merge] = {}
+        self.bonds: dict[tuple[str, ...], Bond] = {}
         self.derived: dict[int, GroupRows] = {}
         self.depending: dict[int, frozenset[str]] = {}
         self.dirty: set[int] = set()
@@ -62,8 +64,8 @@ class MemoryReconciler:
         """One transaction."""
         due, positions = self.due(batch)
         events = [item.event for item in due]
-        groups = self.file([e for e in events if isinstance(e, Order | Study | Decision)])
-        touched = self.hear([e for e in events if isinstance(e, Patient | Order)])
+        groups = self.file([e for e in events if isinstance(e, Fact)])
+        touched = self.hear([e for e in events if isinstance(e, Patient | Order | Decision)])
         self.dirty |= {g for g, bare in self.depending.items() if bare & touched}
         self.tick(e.at for e in events if isinstance(e, Clock))
         self.derive(groups)
@@ -84,7 +86,7 @@ class MemoryReconciler:
     def restore(self, kept: Snapshot) -> None:
         """Begin from fold state instead of from facts."""
         self.folds |= kept.folds
-        self.merges |= kept.merges
+        self.bonds |= kept.bonds
         self.derive(self.file(list(kept.facts.values())))
 
     def due(self, batch: Sequence[Decoded]) -> tuple[list[Decoded], dict[Partition, int]]:
@@ -123,40 +125,34 @@ class MemoryReconciler:
             self.dirty.discard(gone)
         return into
 
-    def hear(self, events: Sequence[Patient | Order]) -> set[str]:
+    def hear(self, events: Sequence[Patient | Order | Decision]) -> set[str]:
         """Fold what is said of patients; returns the bare identifiers of all whom it may concern."""
+        before = self.patients()
         named: set[PatientId] = set()
         for event in events:
-            for identity, said in demographics_of(event, self.rules):
-                self.folds[identity] = self.fold_in(self.folds.get(identity, {}), said)
-                named.add(identity)
-            if isinstance(event, Patient):
-                for one in merges_of(event, self.rules):
-                    self.note_merge(one)
-                    named |= {one.prior, one.target}
-        return {p.value for p in self.related(named)}
+            if isinstance(event, Patient | Order):
+                for identity, said in demographics_of(event, self.rules):
+                    self.folds[identity] = self.fold_in(self.folds.get(identity, {}), said)
+                    named.add(identity)
+            if isinstance(event, Patient | Decision):
+                for one in bonds_of(event, self.rules):
+                    self.note_bond(one)
+                    named |= one.pair
+        return {p.value for p in before.related(named) | self.patients().related(named)}
 
     def fold_in(self, known: Fold, said: Fold) -> Fold:
         """What was known with what was said."""
         return merge(known, said)
 
-    def note_merge(self, one: Merge) -> None:
-        """Keep a merge; a repeat keeps the smaller receipt."""
-        key = one.version.event_id, one.prior
-        known = self.merges.get(key)
+    def note_bond(self, one: Bond) -> None:
+        """Keep what was said of two patients; a repeat keeps the smaller receipt."""
+        known = self.bonds.get(one.key)
         if known is None or one.version.received_at < known.version.received_at:
-            self.merges[key] = one
+            self.bonds[one.key] = one
 
-    def related(self, named: Iterable[PatientId]) -> set[PatientId]:
-        """Everyone reachable from these by merges that were ever said, in either direction."""
-        joined: Components[PatientId] = Components()
-        for one in self.merges.values():
-            joined.join([one.prior, one.target])
-        everyone = set(self.folds) | {p for m in self.merges.values() for p in (m.prior, m.target)}
-        named = set(named)
-        bare = {p.value for p in named if not p.authority}
-        roots = {joined.find(p) for p in named | {p for p in everyone if p.value in bare}}
-        return named | {p for p in everyone if joined.find(p) in roots}
+    def patients(self) -> Patients:
+        """Everything known of everyone."""
+        return Patients(dict(self.folds), tuple(self.bonds.values()), self.rules)
 
     def tick(self, times: Iterable[int]) -> None:
         """Set the clock forward and mark the rows that fall due."""
@@ -173,6 +169,7 @@ class MemoryReconciler:
             orders=tuple(f for f in facts if isinstance(f, Order)),
             studies=tuple(_header(f) for f in facts if isinstance(f, Study)),
             decisions=tuple(f for f in facts if isinstance(f, Decision)),
+            appointments=tuple(f for f in facts if isinstance(f, Appointment)),
         )
 
     def derive(self, groups: Collection[int]) -> None:
@@ -181,10 +178,12 @@ class MemoryReconciler:
         while waiting:
             number = waiting.pop()
             group = self.group(number)
-            named = self.related(patients_named(group, self.rules))
+            everyone = self.patients()
+            named = everyone.related(patients_named(group, self.rules))
             patients = Patients(
                 {p: self.folds[p] for p in named if p in self.folds},
-                tuple(m for m in self.merges.values() if m.prior in named or m.target in named),
+                tuple(bond for bond in self.bonds.values() if not bond.pair.isdisjoint(named)),
+                self.rules,
             )
             found = self.rows(number, derive(group, patients, self.rules, self.now))
             others = {self.groups[k] for k in found.window_keys if k in self.groups} - {number}
@@ -203,7 +202,7 @@ class MemoryReconciler:
     def all_rows(self) -> Counter[bytes]:
         """Every row as the public views show it."""
         out: list[object] = []
-        patients = Patients(self.folds, tuple(self.merges.values()))
+        patients = self.patients()
         out += [patients.row(identity) for identity in self.folds]
         for found in self.derived.values():
             out += [*found.studies, *found.orders, *found.links, *found.anomalies]
