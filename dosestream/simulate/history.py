@@ -138,7 +138,7 @@ def _site(
 ) -> Site:
     first = base - timedelta(days=days)
     h = day.hospital(seed, first + timedelta(days=1), number, sites)
-    h.write, h.clocks_ahead = moulds.report, clocks_ahead
+    h.write, h.clocks_ahead, h.neighbours = moulds.report, clocks_ahead, sites > 1
     site = Site(h, places(h.rng), moulds)
     for back in range(days):
         for visit in _visits(site, first + timedelta(days=back), studies_a_day):
@@ -179,6 +179,8 @@ def _somebody(site: Site, at: int) -> Chart:
             site.regulars[index] = chart, at
             return chart
     chart = h.chart()
+    if h.neighbours and h.rng.random() < 0.15:
+        chart.identifier = h.common("patient")
     if h.rng.random() < 0.6:
         chart.national = h.serial("N")
     site.regulars.append((chart, at))
@@ -193,7 +195,7 @@ def _enter(site: Site, visit: Visit) -> None:
     site.agenda.enter(story(visit))
     if story.__name__ == "clock_of_the_future":
         return
-    if h.rng.random() < 0.12:
+    if h.rng.random() < 0.15:
         site.agenda.enter(change(visit))
     if h.rng.random() < 0.08:
         others = [place for place in site.places if place.room.kind != visit.place.room.kind]

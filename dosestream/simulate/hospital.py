@@ -51,6 +51,7 @@ class Hospital:
         write: how scanners write a dose report.
         said: which message said what.
         skewed: control ids of messages stamped by a clock that is wrong.
+        neighbours: other hospitals give some of the numbers that this one gives.
         clocks_ahead: some clocks may run ahead; False stamps their messages right.
     """
 
@@ -67,6 +68,7 @@ class Hospital:
     write: Callable[[Header, Exposures], bytes] = dose_reports.report
     said: Said = field(default_factory=Said)
     skewed: set[str] = field(default_factory=set)
+    neighbours: bool = False
     clocks_ahead: bool = True
 
     # Identifiers and time.
@@ -75,6 +77,11 @@ class Hospital:
         """The next identifier of its kind, at most 16 characters."""
         self.serials[prefix] = self.serials.get(prefix, 0) + 1
         return f"{prefix}{self.tag}{self.serials[prefix]:0{width}d}"
+
+    def common(self, kind: str) -> str:
+        """The next number of a kind as every hospital counts them: a neighbour gives the same."""
+        self.serials[f"common {kind}"] = number = self.serials.get(f"common {kind}", 0) + 1
+        return f"{number:07d}"
 
     def uid(self) -> str:
         """A UID from a UUID (PS3.5, B.2), of those with 39 digits: so files of one shape are of one length."""

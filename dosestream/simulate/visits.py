@@ -64,7 +64,11 @@ def evidence(h: Hospital, place: Place) -> str:
 def new_order(v: Visit, minutes: int = 0, group: str = "") -> Order:
     """An order for this visit; a room that takes the Study Instance UID of the worklist has it announced."""
     announced = v.evidence.startswith("uid") or (v.evidence == "accession" and v.chance(50))
-    return v.h.order(v.now, v.place.room, v.at + minutes * MINUTE, announces_uid=announced, group=group)
+    order = v.h.order(v.now, v.place.room, v.at + minutes * MINUTE, announces_uid=announced, group=group)
+    # Without a patient nobody could tell whose accession it is.
+    if v.h.neighbours and v.evidence != "no patient" and v.chance(8):
+        order.accession = v.h.common("accession")
+    return order
 
 
 def ordered(v: Visit, minutes: int = 0) -> Generator[int, None, Order]:

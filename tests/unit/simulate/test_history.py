@@ -130,15 +130,22 @@ def test_people_come_again() -> None:
 
 
 def test_a_study_that_is_linked_and_its_order_name_each_other() -> None:
-    orders = {line["accession_number"] or line["placer_order_number"]: line for line in of_kind("order")}
+    orders = {(line["accession_number"], line["filler_order_number"]): line for line in of_kind("order")}
     linked = [line for line in of_kind("study") if line["link_state"] == "linked"]
     for study in linked:
-        order = orders[study["accession_number"]]
+        order = orders[study["accession_number"], study["filler_order_number"]]
         assert order["study_instance_uid"] == study["study_instance_uid"]
         assert order["patient_id"] == study["patient_id"]
     performed = [line for line in orders.values() if line.get("state") == "performed"]
     answered = {line["study_instance_uid"] for line in performed}
     assert answered == {line["study_instance_uid"] for line in linked}
+
+
+def test_neighbours_give_the_same_numbers() -> None:
+    patients = Counter(str(line["patient_id"]) for line in of_kind("patient"))
+    accessions = Counter(line["accession_number"] for line in of_kind("order") if line["accession_number"])
+    assert patients.most_common(1)[0][1] == 2
+    assert accessions.most_common(1)[0][1] == 2
 
 
 def test_before_its_window_is_over_everything_is_open() -> None:
