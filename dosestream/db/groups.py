@@ -103,12 +103,13 @@ def join(cursor: Cursor[Row], locks: Locks, wanted: Mapping[int, Collection[str]
         RestartError: another transaction has some of the identifiers.
     """
     locks.extend({key for keys in wanted.values() for key in keys})
-    joined: Components[int] = Components()
+    joined: Components[str | int] = Components()
     for group, keys in wanted.items():
-        joined.join([group, *(other for key in keys if (other := locks.groups[key]) is not None)])
+        # The keys too: groups that meet by one that is new to all of them belong together as well.
+        joined.join([group, *keys, *(other for key in keys if (other := locks.groups[key]) is not None)])
     others = {other for keys in wanted.values() for key in keys if (other := locks.groups[key]) is not None}
     locks.members(others - wanted.keys())
-    sets: dict[int, set[int]] = {}
+    sets: dict[str | int, set[int]] = {}
     for group in (*wanted, *others):
         sets.setdefault(joined.find(group), set()).add(group)
     moved = {old: min(olds) for olds in sets.values() for old in olds if old != min(olds)}
