@@ -79,9 +79,9 @@ class Hospital:
         return f"{prefix}{self.tag}{self.serials[prefix]:0{width}d}"
 
     def common(self, kind: str) -> str:
-        """The next number of a kind as every hospital counts them: a neighbour gives the same."""
+        """The next number of a kind as every hospital of these days and seed counts them: a neighbour gives the same."""
         self.serials[f"common {kind}"] = number = self.serials.get(f"common {kind}", 0) + 1
-        return f"{number:07d}"
+        return f"{self.tag[-9:]}{number:05d}"
 
     def uid(self) -> str:
         """A UID from a UUID (PS3.5, B.2), of those with 39 digits: so files of one shape are of one length."""
