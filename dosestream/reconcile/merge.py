@@ -91,6 +91,3 @@ def merged(bonds: Sequence[Bond], over: Callable[[Bond], bool]) -> Holding[Patie
             if any(edge.target == other for edge in path(holding, one)):
                 del holding[one]
     return holding
-
-
-Merge = Bond

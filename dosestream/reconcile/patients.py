@@ -6,7 +6,7 @@ from functools import cached_property
 
 from dosestream.events.records import Demographics, Order, Patient
 from dosestream.reconcile import listing, presence, visits
-from dosestream.reconcile.bonds import Bond, bonds_of
+from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.fold import Fold, Rank, Winner, fold_of, merge, newest, winner
 from dosestream.reconcile.identity import PatientId, bare_forms, hl7_identities, normal
@@ -251,6 +251,3 @@ def shown(found: Winner | None) -> str | None:
 
 def _ever(folds: Iterable[Fold], name: str) -> list[str]:
     return [value for fold in folds for value in fold.get(name, {}) if value != CLEARED]
-
-
-merges_of = bonds_of
