@@ -230,7 +230,7 @@ def study_row(
     header = next((r.demographics for r in study.references), None) or study.facts[0].event.patient
     demographics = {name: _demographic(name, hl7.get(name), study, header, cited) for name in FIELDS}
     if who is not None:
-        _cite_patient(study, outcome, patients, cited)
+        _cite_patient(study, outcome, who, patients, cited)
     code, scheme, meaning = _procedure(study, outcome, cited)
     dated = study.newest(lambda e: e.study_at is not None)
     if dated is not None:
@@ -346,24 +346,30 @@ def _demographic(
     return value
 
 
-def _cite_patient(study: ArrivedStudy, outcome: Outcome, patients: Patients, cited: Citations) -> None:
+def _cite_patient(
+    study: ArrivedStudy, outcome: Outcome, who: PatientId, patients: Patients, cited: Citations
+) -> None:
     """Cite who said whose study it is, and the merges that moved it since."""
     named = outcome.links[0].order.patient if outcome.links else None
     if named is not None:
         order = outcome.links[0].order
         event = order.first(lambda f: f.event.patient == named.event.patient).event
         cited.cite("patient_id", event.control_id, "PID-3", event.received_at)
-        identity = order.identities[0]
+        named_as = [order.identities[0]]
     else:
         reference = study.references[0]
         instance = study.first(lambda e: e.patient == reference.demographics)
         cited.cite("patient_id", instance.control_id, TAGS["patient_id"], instance.received_at)
-        identity = reference.identity
+        named_as = [reference.identity]
+        if not reference.identity.authority:
+            bare = reference.identity.value
+            named_as = [p for p in patients.known if p.value == bare and patients.survivor(p) == who]
     if outcome.links:
         for move in outcome.links[0].order.moves:
             cited.heard(move.version.received_at)
-    for merge in patients.merges_behind(identity):
-        cited.heard(merge.version.received_at)
+    for identity in named_as:
+        for merge in patients.merges_behind(identity):
+            cited.heard(merge.version.received_at)
 
 
 def _procedure(

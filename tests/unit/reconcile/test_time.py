@@ -44,6 +44,17 @@ CASES: dict[str, tuple[list[Event], float, str, str]] = {
         "linked",
         "final",
     ),
+    "a merge that comes late amends a study without order, too": (
+        [
+            STUDY,
+            adt(1, JOE),
+            adt(2, person("P9", name="DOE^JOE")),
+            adt(CLOSES + 5, person("P9", name="DOE^JOE"), prior=JOE),
+        ],
+        CLOSES + 10,
+        "unmatched",
+        "amended",
+    ),
     "a merge that comes late amends": (
         [STUDY, ORDER, adt(CLOSES + 5, person("P9"), prior=JOE)],
         CLOSES + 10,
