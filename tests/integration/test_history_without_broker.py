@@ -1,5 +1,5 @@
 """Histories of simulated hospitals through mapping, dose extraction and reconciliation on a real database, in the
-order they are received, the clock ticking along: every link against its truth.
+order they are received, the clock ticking along: every link and every cell against the truth.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from dosestream.settings import Settings, source_for_hl7
 from dosestream.simulate.compare import compare
 from dosestream.simulate.history import History, history
 from dosestream.simulate.score import score
-from dosestream.simulate.timeline import HL7, HOUR, Step
+from dosestream.simulate.timeline import HL7, HOUR, Step, shuffled
 
 pytestmark = pytest.mark.stack
 
@@ -125,6 +125,13 @@ def test_three_days_of_two_hospitals_end_with_their_truth(
     played = history(seed, BASE, days=3, sites=2)
     url = fresh_database()
     reconciled(url, played, played.timeline)
+    check(url, played)
+
+
+def test_a_history_read_in_any_order_ends_with_the_same_truth(fresh_database: Callable[[], str]) -> None:
+    played = history(3, BASE, days=2, sites=2)
+    url = fresh_database()
+    reconciled(url, played, shuffled(played.timeline, 9))
     check(url, played)
 
 
