@@ -39,8 +39,8 @@ def new_database(fresh_database: Callable[[], str]) -> Iterator[Callable[[], Con
 
 def history() -> list[tuple[Topic, Any]]:
     """An order placed twice, moved and no longer naming a step; equal numbers of two issuers; rejected reports."""
-    placed = {"patient": JOE, "procedure_code": "CTHEAD", "modality": "CT"}
-    both = {"placer_order_number": "PL9", "control_id": "X2"}
+    placed: dict[str, Any] = {"patient": JOE, "procedure_code": "CTHEAD", "modality": "CT"}
+    both: dict[str, Any] = {"placer_order_number": "PL9", "control_id": "X2"}
     return [
         (Topic.ORDER, order(1, filler_order_number="F1", scheduled_at=at(600), **placed)),
         (Topic.ORDER, order(2, filler_order_number="F2", scheduled_at=at(900), **placed)),
