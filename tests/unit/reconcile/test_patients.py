@@ -1,5 +1,6 @@
 """Who is who: links, lists of identifiers, moved visits, deletes and decisions, in every order of arrival."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice, permutations
 
@@ -54,11 +55,11 @@ class Case:
     """Events, and columns expected of the one study."""
 
     events: list[Event]
-    expected: dict[str, object]
+    expected: Mapping[str, object]
     rules: Rules = RULES
 
 
-LINKED = {"link_state": "linked", "patient_id": "P1"}
+LINKED: dict[str, object] = {"link_state": "linked", "patient_id": "P1"}
 CONFLICT = {"link_state": "conflict"}
 CASES = {
     "another authority's identifier is another patient's": Case([JOE, ORDER, CLINIC], CONFLICT),
