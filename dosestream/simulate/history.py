@@ -207,14 +207,14 @@ def _desk(site: Site, begins: int, ends: int) -> Acts:
     """What the registration desk says of everybody else, until four messages in five are ADT."""
     h = site.h
     seen, adt, others = 0, 0, 0
-    for at in range(begins, ends + AFTER, HOUR):
+    for at in range(begins, ends + AFTER, 10 * MINUTE):
         yield at
         kinds = [step.kind for step in h.steps[seen:] if step.channel == HL7]
         seen = len(h.steps)
         said = sum(kind.startswith("ADT") for kind in kinds)
         adt, others = adt + said, others + len(kinds) - said
         for _ in range(round(others * ADT_SHARE / (1 - ADT_SHARE)) - adt):
-            _word(site, at + h.rng.randrange(3600) * SECOND)
+            _word(site, at)
 
 
 def _word(site: Site, at: int) -> None:
