@@ -20,11 +20,12 @@ from dosestream.events.records import Appointment, Clock, Decision, Order, Patie
 from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.decisions import decision_keys
-from dosestream.reconcile.derive import derive, patients_named
+from dosestream.reconcile.derive import Group, derive, patients_named
 from dosestream.reconcile.facts import order_keys, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import demographics_of
+from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 
 Row = tuple[object, ...]
@@ -202,18 +203,24 @@ def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, group
     if not groups:
         return 0
     now = _now(cursor)
-    while True:
-        loaded = load_groups(cursor, groups)
-        named = {number: patients_named(group, rules) for number, group in loaded.items()}
+    loaded: dict[int, Group] = {}
+    derived: dict[int, GroupRows] = {}
+    depending: dict[int, set[PatientId]] = {}
+    stale = set(groups)
+    while stale:
+        fresh = load_groups(cursor, stale)
+        named = {number: patients_named(group, rules) for number, group in fresh.items()}
         known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those}, rules)
-        derived = {number: derive(group, known, rules, now) for number, group in loaded.items()}
-        moved = join(cursor, locks, {number: found.window_keys for number, found in derived.items()})
-        if not moved:
-            break
+        loaded |= fresh
+        derived |= {number: derive(group, known, rules, now) for number, group in fresh.items()}
+        depending |= {number: known.related(those) for number, those in named.items()}
         # Groups met by their window keys are one: its rows are derived from all its facts.
-        groups = {moved.get(group, group) for group in groups} | set(moved.values())
+        moved = join(cursor, locks, {number: derived[number].window_keys for number in stale})
+        for gone in moved:
+            for kept in (loaded, derived, depending):
+                kept.pop(gone, None)
+        stale = set(moved.values())
     doses = dose.summaries(cursor, codec, loaded, rules)
-    depending = {number: known.related(those) for number, those in named.items()}
     return rows.write(cursor, derived, doses, depending, rules.hash)
 
 

@@ -13,6 +13,8 @@ from dosestream.reconcile.components import Components
 from dosestream.reconcile.derive import Group
 
 Row = tuple[object, ...]
+# Prefixes of keys that are derived, not named by facts: the window's and those of duplicate orders.
+MEETING = frozenset({"w:", "d:"})
 # Tables whose rows carry their group.
 GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "dirty", "patient_group")
 
@@ -114,18 +116,25 @@ def join(cursor: Cursor[Row], locks: Locks, wanted: Mapping[int, Collection[str]
         sets.setdefault(joined.find(group), set()).add(group)
     moved = {old: min(olds) for olds in sets.values() for old in olds if old != min(olds)}
     _relabel(cursor, locks, moved)
-    fresh = {
+    changed: dict[str, int | None] = {
         key: moved.get(group, group)
         for group, keys in wanted.items()
         for key in keys
         if locks.groups[key] is None
     }
-    if fresh:
+    # A key by which a group need not be met any more is let go, or all days of a patient become one group.
+    settled = wanted.keys() - moved.keys() - set(moved.values())
+    changed |= {
+        key: None
+        for key, group in locks.groups.items()
+        if group in settled and key[:2] in MEETING and key not in wanted[group]
+    }
+    if changed:
         cursor.execute(
             "UPDATE identifier i SET grp = n.grp FROM unnest(%s::text[], %s::bigint[]) AS n (key, grp) WHERE i.key = n.key",
-            (list(fresh), list(fresh.values())),
+            (list(changed), list(changed.values())),
         )
-        locks.groups.update(fresh)
+        locks.groups.update(changed)
     return moved
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 import orjson
 
 from dosestream.db import ledger
+from dosestream.db.groups import MEETING
 from dosestream.db.records import Decoded
 from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Study
 from dosestream.kafka.records import Partition
@@ -191,6 +192,11 @@ class MemoryReconciler:
             if others:
                 waiting = {self.home.get(w, w) for w in waiting} | {into}
             else:
+                # Keys by which the group need not be met any more are let go.
+                kept = found.window_keys
+                for key in [k for k, g in self.groups.items() if g == number and k[:2] in MEETING]:
+                    if key not in kept:
+                        del self.groups[key]
                 self.derived[number] = found
                 self.depending[number] = frozenset(p.value for p in named)
 
