@@ -203,7 +203,7 @@ COPIED = {
 
 def measure_patient(make: Callable[[], str], studies: int = 2000) -> None:
     """Events about one patient who has very many studies, one transaction each, fan-out included."""
-    stream = Stream(seed=4, patients=1, adt=0.0)
+    stream = Stream(seed=4, patients=1, adt=0.0, years=True)
     feed = Feed(make(), stream)
     while stream.studies < studies:
         feed.apply(feed.records(500))

@@ -29,18 +29,22 @@ Said = tuple[Topic, Patient | Order | Study]
 
 
 class Stream:
-    """An endless hospital; `adt` is the share of ADT messages, None for a live mix.
+    """An endless hospital; `adt` is the share of ADT messages, None for a live mix; with `years` one visit
+    follows another after days, not at the same time.
 
     Attributes:
         studies: how many were begun.
     """
 
-    def __init__(self, seed: int, adt: float | None = None, patients: int = 20_000) -> None:
+    def __init__(
+        self, seed: int, adt: float | None = None, patients: int = 20_000, years: bool = False
+    ) -> None:
         self._rng = random.Random(seed)
         self._seed = seed
         self.adt = LIVE_ADT if adt is None else adt
         self._patients = patients
         self._number = 0
+        self._step_us, self._at_once = (6 * 3_600_000_000, 1) if years else (STEP_US, 50)
         self._running: deque[Iterator[Said]] = deque()
         self._names: dict[int, str] = {}
         self.studies = 0
@@ -57,7 +61,7 @@ class Stream:
                 yield self._adt()
                 continue
             while True:
-                if len(self._running) < 50:
+                if len(self._running) < self._at_once:
                     self._running.append(self._visit())
                 visit = self._running.popleft()
                 if (said := next(visit, None)) is not None:
@@ -67,7 +71,7 @@ class Stream:
 
     def _envelope(self) -> dict[str, object]:
         self._number += 1
-        at = START + self._number * STEP_US
+        at = START + self._number * self._step_us
         return {
             "event_id": content_hash(f"{self._seed}:{self._number}".encode())[:32],
             "source": "RIS|HOSP",
@@ -101,7 +105,7 @@ class Stream:
         self.studies += 1
         key = f"{self._seed}-{self.studies}"
         uid = f"1.2.826.{self._seed}.{self.studies}"
-        scheduled = START + self._number * STEP_US + 3_600_000_000
+        scheduled = START + self._number * self._step_us + 3_600_000_000
         placed = {"placer_order_number": f"PL{key}", "patient": self._person(number)}
         filled = placed | {
             "filler_order_number": f"F{key}",
