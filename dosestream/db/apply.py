@@ -3,8 +3,8 @@
 A crash at any point repeats no effect and loses nothing: the transaction is the unit, the ledger the truth.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import psycopg
 from psycopg import Connection, Cursor
@@ -49,7 +49,6 @@ class Applied:
 class _Sorted:
     """A batch by what is done with each kind of event."""
 
-    messages: list[tuple[Decoded, Message]] = field(default_factory=list)
     facts: list[Filed] = field(default_factory=list)
     said: dict[PatientId, Fold] = field(default_factory=dict)
     bonds: list[Bond] = field(default_factory=list)
@@ -67,8 +66,6 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
         if event is None:
             out.unreadable.append(item)
             continue
-        if isinstance(event, Message):
-            out.messages.append((item, event))
         if isinstance(event, Patient | Order):
             for identity, fold in demographics_of(event, rules):
                 known = out.said.get(identity)
@@ -141,9 +138,8 @@ def _apply(
     enter_live_generation(cursor)
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
-    work = _sort(due, rules)
+    work = _sort(_index(cursor, due), rules)
     _quarantine(cursor, work.unreadable)
-    _index(cursor, work.messages)
     named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
     locks.take(
@@ -258,12 +254,16 @@ def _quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
         )
 
 
-def _index(cursor: Cursor[Row], messages: Sequence[tuple[Decoded, Message]]) -> None:
-    """Note every event in the message index; a repeat keeps the first receipt."""
+def _index(cursor: Cursor[Row], due: Sequence[Decoded]) -> list[Decoded]:
+    """Note every event in the message index; returns the batch with every repeat at its first receipt, so that
+    a message heard again says nothing it had not said."""
+    messages = [(item, item.event) for item in due if isinstance(item.event, Message)]
     if not messages:
-        return
+        return list(due)
     first: dict[str, dict[str, object]] = {}
+    receipts: dict[str, int] = {}
     for item, event in sorted(messages, key=lambda pair: pair[1].received_at, reverse=True):
+        receipts[event.event_id] = event.received_at
         first[event.event_id] = {
             "event_id": event.event_id,
             "topic": item.record.partition.topic,
@@ -276,8 +276,19 @@ def _index(cursor: Cursor[Row], messages: Sequence[tuple[Decoded, Message]]) -> 
         }
     names = 'event_id, topic, partition, "offset", source, control_id, message_type, received_at'
     cursor.execute(
-        f"INSERT INTO message ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::message, %s::jsonb) "
-        "ON CONFLICT (event_id) DO UPDATE SET received_at = excluded.received_at "
-        "WHERE excluded.received_at < message.received_at",
+        "WITH given AS (SELECT * FROM jsonb_populate_recordset(NULL::message, %s::jsonb)), stored AS ("
+        f"INSERT INTO message ({names}) SELECT {names} FROM given ON CONFLICT (event_id) DO UPDATE "
+        "SET received_at = least(excluded.received_at, message.received_at) RETURNING event_id, received_at) "
+        "SELECT event_id, (extract(epoch FROM stored.received_at) * 1000000)::bigint "
+        "FROM stored JOIN given USING (event_id) WHERE stored.received_at < given.received_at",
         (without_nul(list(first.values())),),
     )
+    receipts |= {str(event_id): int(str(at)) for event_id, at in cursor.fetchall()}
+    return [_first_heard(item, receipts) for item in due]
+
+
+def _first_heard(item: Decoded, receipts: Mapping[str, int]) -> Decoded:
+    event = item.event
+    if not isinstance(event, Message) or event.received_at == receipts[event.event_id]:
+        return item
+    return replace(item, event=replace(event, received_at=receipts[event.event_id]))
