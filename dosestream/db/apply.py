@@ -3,7 +3,7 @@
 A crash at any point repeats no effect and loses nothing: the transaction is the unit, the ledger the truth.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -161,8 +161,17 @@ def _apply(
     return Applied(len(due), len(groups), changed, len(work.unreadable))
 
 
-def derive_dirty(connection: Connection[Row], codec: Codec, rules: Rules, limit: int = BOUNDED) -> int:
-    """Derive again up to `limit` groups that a patient, the clock or the rules touched; returns how many."""
+def derive_dirty(
+    connection: Connection[Row],
+    codec: Codec,
+    rules: Rules,
+    limit: int = BOUNDED,
+    restarted: Callable[[], None] = lambda: None,
+) -> int:
+    """Derive again up to `limit` groups that a patient, the clock or the rules touched; returns how many.
+
+    `restarted` hears of every time the transaction began again.
+    """
     keys: frozenset[str] = frozenset()
     while True:
         try:
@@ -180,8 +189,9 @@ def derive_dirty(connection: Connection[Row], codec: Codec, rules: Rules, limit:
             return len(groups)
         except RestartError as restart:
             keys = restart.keys
+            restarted()
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-            continue
+            restarted()
 
 
 def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
