@@ -115,6 +115,19 @@ class MappingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthoritySettings:
+    """One assigning authority of patient identifiers; a change asks for a replay, since facts are filed by it."""
+
+    name: str = ""
+    # Other names of it, such as its OID.
+    aliases: tuple[str, ...] = ()
+    # ignore: 00123 is 123. keep: they are two patients.
+    leading_zeros: str = "keep"
+    # ignore: ab1 is AB1. keep: they are two patients.
+    case: str = "keep"
+
+
+@dataclass(frozen=True, slots=True)
 class MatchingSettings:
     """Windows and tolerances of the reconciler, in hours, days or minutes as the name says."""
 
@@ -123,8 +136,13 @@ class MatchingSettings:
     future_tolerance_hours: float = 24.0
     accession_days: int = 365
     duplicate_minutes: int = 10
+    # Orders have a row from this status on (such as STARTED: only what is in progress); empty keeps all.
+    keep_from_status: str = ""
     # Whether order messages may update patients.
     orders_update_patients: bool = True
+    # What an ADT message means that names a patient who was merged into another: `follow`, the survivor;
+    # `own`, that the merge is over and the identifier its own patient again.
+    merged_away: str = "follow"
     # Identifiers that stand for nobody: they never connect anything.
     stop_list: tuple[str, ...] = ("0", "UNKNOWN", "TEST", "NONE", "N/A", "ANONYMOUS", "QA", "PHANTOM")
     # Facts in one group beyond which it is an anomaly.
@@ -153,8 +171,14 @@ class Settings:
     clock: ClockSettings = field(default_factory=ClockSettings)
     # "ORC-1_ORC-5" to status, over the default table of dosestream/reconcile/status.py.
     order_status: Mapping[str, str] = field(default_factory=dict)
+    # Status to the statuses that may follow it, blanks between, over the default table there.
+    order_transitions: Mapping[str, str] = field(default_factory=dict)
     # Alias authority to the one it stands for, such as an OID to its namespace id.
     authority_alias: Mapping[str, str] = field(default_factory=dict)
+    # Authorities whose identifiers are written in several ways.
+    authority: tuple[AuthoritySettings, ...] = ()
+    # Institution Name (0008,0080) of a report without issuer to the authority of its patients.
+    institution_authority: Mapping[str, str] = field(default_factory=dict)
 
 
 # Environment variable to the setting it overrides: what compose and Kubernetes set.
@@ -171,7 +195,13 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "DOSESTREAM_CLOCK_INTERVAL_S": ("clock", "interval_s"),
 }
 
-CHOICES: dict[str, tuple[str, ...]] = {"on_reject": ("AE", "AA", "")}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "on_reject": ("AE", "AA", ""),
+    "leading_zeros": ("keep", "ignore"),
+    "case": ("keep", "ignore"),
+    "merged_away": ("follow", "own"),
+    "keep_from_status": ("", "SCHEDULED", "ARRIVED", "STARTED", "COMPLETED"),
+}
 
 
 def _port(value: object) -> str | None:

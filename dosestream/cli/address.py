@@ -1,4 +1,4 @@
-"""HOST:PORT and AE@HOST:PORT as typed on the command line."""
+"""HOST:PORT, AE@HOST:PORT and AUTHORITY:ID as typed on the command line."""
 
 import typer
 
@@ -26,3 +26,15 @@ def ae_host_port(text: str) -> tuple[str, str, int]:
     if not at or not 0 < len(ae_title.strip()) <= 16:
         raise typer.BadParameter(f"{text!r} is no AE@HOST:PORT, such as DOSESTREAM@127.0.0.1:11112")
     return ae_title, *host_port(rest)
+
+
+def patient_id(text: str) -> tuple[str, str]:
+    """`AUTHORITY:ID` taken apart; an identifier may hold colons, an authority does not.
+
+    Raises:
+        typer.BadParameter: it is nothing of the kind.
+    """
+    authority, _, value = text.partition(":")
+    if not authority.strip() or not value.strip():
+        raise typer.BadParameter(f"{text!r} is no AUTHORITY:ID, such as HOSP:4711")
+    return authority.strip(), value.strip()

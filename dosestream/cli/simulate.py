@@ -17,10 +17,13 @@ def simulate(
     sites: Annotated[int, typer.Option("--sites", min=1, help="How many sites.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same days.")] = 1,
     send: Annotated[bool, typer.Option("--send", help="Play them into the running stack, too.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Draw weeks by chance instead of playing the scripted day.")
+    ] = False,
     ready_file: ReadyFileOption = None,
 ) -> None:
     """Make days of a hospital: HL7, dose reports, and the true answer in truth.jsonl."""
     from dosestream.cli import stackfile
     from dosestream.simulate.main import simulate as play
 
-    sys.exit(play(days, sites, seed, out, stackfile.find(ready_file) if send else None))
+    sys.exit(play(days, sites, seed, out, stackfile.find(ready_file) if send else None, by_chance=history))

@@ -3,26 +3,29 @@
 A crash at any point repeats no effect and loses nothing: the transaction is the unit, the ledger the truth.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import psycopg
 from psycopg import Connection, Cursor
 
 from dosestream.db import dose, ledger, patients, rows
-from dosestream.db.groups import Filed, file_facts, load_groups
+from dosestream.db.groups import Filed, file_facts, join, load_groups
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
 from dosestream.db.records import Decoded
 from dosestream.db.values import EPOCH, iso_time, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
-from dosestream.reconcile.derive import derive, patients_named
+from dosestream.reconcile.appointments import appointment_keys
+from dosestream.reconcile.bonds import Bond, bonds_of
+from dosestream.reconcile.decisions import decision_keys
+from dosestream.reconcile.derive import Group, derive, patients_named
 from dosestream.reconcile.facts import order_keys, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
-from dosestream.reconcile.merge import Merge
-from dosestream.reconcile.patients import Patients, demographics_of, merges_of
+from dosestream.reconcile.patients import demographics_of
+from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 
 Row = tuple[object, ...]
@@ -46,10 +49,9 @@ class Applied:
 class _Sorted:
     """A batch by what is done with each kind of event."""
 
-    messages: list[tuple[Decoded, Message]] = field(default_factory=list)
     facts: list[Filed] = field(default_factory=list)
     said: dict[PatientId, Fold] = field(default_factory=dict)
-    merges: list[Merge] = field(default_factory=list)
+    bonds: list[Bond] = field(default_factory=list)
     unreadable: list[Decoded] = field(default_factory=list)
     tick: int | None = None
 
@@ -64,21 +66,25 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
         if event is None:
             out.unreadable.append(item)
             continue
-        if isinstance(event, Message):
-            out.messages.append((item, event))
         if isinstance(event, Patient | Order):
             for identity, fold in demographics_of(event, rules):
                 known = out.said.get(identity)
                 out.said[identity] = fold if known is None else merge(known, fold)
-        if isinstance(event, Patient):
-            out.merges += merges_of(event, rules)
-        elif isinstance(event, Order):
+        if isinstance(event, Patient | Decision):
+            out.bonds += bonds_of(event, rules)
+        if isinstance(event, Order):
             out.facts.append(Filed(event, order_keys(event, rules), None))
         elif isinstance(event, Study):
             value = item.record.value if event.kind == "dose_report" else None
             out.facts.append(Filed(event, study_keys(event, rules), value))
-        elif isinstance(event, Decision | Appointment | Report):
-            # Kept in Kafka and in the message index; derivation does not read them yet.
+        elif isinstance(event, Decision):
+            if keys := decision_keys(event, rules):
+                out.facts.append(Filed(event, keys, None))
+        elif isinstance(event, Appointment):
+            if keys := appointment_keys(event, rules):
+                out.facts.append(Filed(event, keys, None))
+        elif isinstance(event, Report):
+            # Kept in Kafka and in the message index; derivation does not read it yet.
             continue
     return out
 
@@ -132,17 +138,16 @@ def _apply(
     enter_live_generation(cursor)
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
-    work = _sort(due, rules)
+    work = _sort(_index(cursor, due), rules)
     _quarantine(cursor, work.unreadable)
-    _index(cursor, work.messages)
-    named = set(work.said) | {p for m in work.merges for p in (m.prior, m.target)}
+    named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
     locks.take(
         more_keys | {key for fact in work.facts for key in fact.keys} | {patients.lock_key(p) for p in named}
     )
     locks.members({group for group in locks.groups.values() if group is not None})
     groups = file_facts(cursor, locks, work.facts)
-    touched = patients.store_patients(cursor, locks, work.said, work.merges)
+    touched = patients.store_patients(cursor, locks, work.said, work.bonds, rules)
     if touched:
         cursor.execute(
             "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s) AND NOT grp = ANY(%s) "
@@ -156,8 +161,17 @@ def _apply(
     return Applied(len(due), len(groups), changed, len(work.unreadable))
 
 
-def derive_dirty(connection: Connection[Row], codec: Codec, rules: Rules, limit: int = BOUNDED) -> int:
-    """Derive again up to `limit` groups that a patient, the clock or the rules touched; returns how many."""
+def derive_dirty(
+    connection: Connection[Row],
+    codec: Codec,
+    rules: Rules,
+    limit: int = BOUNDED,
+    restarted: Callable[[], None] = lambda: None,
+) -> int:
+    """Derive again up to `limit` groups that a patient, the clock or the rules touched; returns how many.
+
+    `restarted` hears of every time the transaction began again.
+    """
     keys: frozenset[str] = frozenset()
     while True:
         try:
@@ -175,8 +189,9 @@ def derive_dirty(connection: Connection[Row], codec: Codec, rules: Rules, limit:
             return len(groups)
         except RestartError as restart:
             keys = restart.keys
+            restarted()
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-            continue
+            restarted()
 
 
 def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
@@ -193,23 +208,26 @@ def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
 def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, groups: Collection[int]) -> int:
     if not groups:
         return 0
-    loaded = load_groups(cursor, groups)
-    named = {number: patients_named(group, rules) for number, group in loaded.items()}
-    known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those})
     now = _now(cursor)
-    derived = {number: derive(group, known, rules, now) for number, group in loaded.items()}
+    loaded: dict[int, Group] = {}
+    derived: dict[int, GroupRows] = {}
+    depending: dict[int, set[PatientId]] = {}
+    stale = set(groups)
+    while stale:
+        fresh = load_groups(cursor, stale)
+        named = {number: patients_named(group, rules) for number, group in fresh.items()}
+        known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those}, rules)
+        loaded |= fresh
+        derived |= {number: derive(group, known, rules, now) for number, group in fresh.items()}
+        depending |= {number: known.related(those) for number, those in named.items()}
+        # Groups met by their window keys are one: its rows are derived from all its facts.
+        moved = join(cursor, locks, {number: derived[number].window_keys for number in stale})
+        for gone in moved:
+            for kept in (loaded, derived, depending):
+                kept.pop(gone, None)
+        stale = set(moved.values())
     doses = dose.summaries(cursor, codec, loaded, rules)
-    depending = {number: those | _related(those, known) for number, those in named.items()}
     return rows.write(cursor, derived, doses, depending, rules.hash)
-
-
-def _related(named: Collection[PatientId], known: Patients) -> set[PatientId]:
-    """Everyone whose change may change rows that name these: all who share a survivor."""
-    if not known.merges:
-        return set()
-    values = {p.value for p in named if not p.authority}
-    survivors = {known.survivor(p) for p in known.known if p in named or p.value in values}
-    return {p for p in known.known if known.survivor(p) in survivors}
 
 
 def _now(cursor: Cursor[Row]) -> int:
@@ -228,7 +246,8 @@ def _tick(cursor: Cursor[Row], at: int) -> None:
         (iso_time(at),),
     )
     cursor.execute(
-        "INSERT INTO dirty SELECT DISTINCT grp FROM study WHERE next_due <= (SELECT at FROM clock) "
+        "INSERT INTO dirty SELECT grp FROM study WHERE next_due <= (SELECT at FROM clock) "
+        "UNION SELECT grp FROM imaging_order WHERE next_due <= (SELECT at FROM clock) "
         "ORDER BY grp ON CONFLICT DO NOTHING"
     )
 
@@ -245,12 +264,16 @@ def _quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
         )
 
 
-def _index(cursor: Cursor[Row], messages: Sequence[tuple[Decoded, Message]]) -> None:
-    """Note every event in the message index; a repeat keeps the first receipt."""
+def _index(cursor: Cursor[Row], due: Sequence[Decoded]) -> list[Decoded]:
+    """Note every event in the message index; returns the batch with every repeat at its first receipt, so that
+    a message heard again says nothing it had not said."""
+    messages = [(item, item.event) for item in due if isinstance(item.event, Message)]
     if not messages:
-        return
+        return list(due)
     first: dict[str, dict[str, object]] = {}
+    receipts: dict[str, int] = {}
     for item, event in sorted(messages, key=lambda pair: pair[1].received_at, reverse=True):
+        receipts[event.event_id] = event.received_at
         first[event.event_id] = {
             "event_id": event.event_id,
             "topic": item.record.partition.topic,
@@ -263,8 +286,19 @@ def _index(cursor: Cursor[Row], messages: Sequence[tuple[Decoded, Message]]) -> 
         }
     names = 'event_id, topic, partition, "offset", source, control_id, message_type, received_at'
     cursor.execute(
-        f"INSERT INTO message ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::message, %s::jsonb) "
-        "ON CONFLICT (event_id) DO UPDATE SET received_at = excluded.received_at "
-        "WHERE excluded.received_at < message.received_at",
+        "WITH given AS (SELECT * FROM jsonb_populate_recordset(NULL::message, %s::jsonb)), stored AS ("
+        f"INSERT INTO message ({names}) SELECT {names} FROM given ON CONFLICT (event_id) DO UPDATE "
+        "SET received_at = least(excluded.received_at, message.received_at) RETURNING event_id, received_at) "
+        "SELECT event_id, (extract(epoch FROM stored.received_at) * 1000000)::bigint "
+        "FROM stored JOIN given USING (event_id) WHERE stored.received_at < given.received_at",
         (without_nul(list(first.values())),),
     )
+    receipts |= {str(event_id): int(str(at)) for event_id, at in cursor.fetchall()}
+    return [_first_heard(item, receipts) for item in due]
+
+
+def _first_heard(item: Decoded, receipts: Mapping[str, int]) -> Decoded:
+    event = item.event
+    if not isinstance(event, Message) or event.received_at == receipts[event.event_id]:
+        return item
+    return replace(item, event=replace(event, received_at=receipts[event.event_id]))

@@ -13,6 +13,7 @@ from dosestream.events.codec import Codec
 from dosestream.events.records import IrradiationEvent, Study
 from dosestream.reconcile.derive import Group
 from dosestream.reconcile.facts import study_fact
+from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
 from dosestream.reconcile.rows import DoseSummary
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.studies import arrived_studies
@@ -30,9 +31,17 @@ def summaries(
     found: dict[str, DoseSummary] = {}
     stale: dict[str, tuple[int, str, list[str], str | None]] = {}
     for number, group in groups.items():
-        for study in arrived_studies((study_fact(event, rules) for event in group.studies), rules):
-            reports = [f.event.event_id for f in study.facts if f.event.kind == "dose_report"]
-            modality = study.value("modality")
+        arrived = arrived_studies((study_fact(event, rules) for event in group.studies), rules)
+        notes = rejected({study.study_instance_uid: study.facts for study in arrived}, group.decisions)
+        for study in arrived:
+            taken_back = notes.get(study.study_instance_uid, NOTHING_REJECTED)
+            reports = [
+                f.event.event_id
+                for f in study.facts
+                if f.event.kind == "dose_report" and f.event.sop_instance_uid not in taken_back.notes
+            ]
+            # Of a study without a report that counts, its other reports still tell the modality.
+            modality = study.modality if taken_back.excluded else study.value("modality")
             versions = [f"{f.event.event_id}@{f.version.precedence}" for f in study.facts]
             key = hashlib.sha256(orjson.dumps([modality, reports, sorted(versions)])).hexdigest()[:32]
             uid = study.study_instance_uid

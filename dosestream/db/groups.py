@@ -8,20 +8,31 @@ from psycopg import Cursor
 
 from dosestream.db.locking import Locks
 from dosestream.db.values import without_nul
-from dosestream.events.records import Order, Study
+from dosestream.events.records import Appointment, Decision, Order, Study
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.derive import Group
 
 Row = tuple[object, ...]
+# Prefixes of keys that are derived, not named by facts: the window's and those of duplicate orders.
+MEETING = frozenset({"w:", "d:"})
 # Tables whose rows carry their group.
 GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "dirty", "patient_group")
 
 
+Fact = Order | Study | Decision | Appointment
+KINDS: dict[type[Fact], str] = {
+    Order: "order",
+    Study: "study",
+    Decision: "decision",
+    Appointment: "appointment",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """One order or study event with the identifiers that connect it and its record's bytes."""
+    """One order, study, decision or appointment with the identifiers that connect it and its record's bytes."""
 
-    event: Order | Study
+    event: Fact
     keys: Sequence[str]
     value: bytes | None
 
@@ -62,7 +73,7 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
     rows = {
         fact.event.event_id: {
             "event_id": fact.event.event_id,
-            "kind": "order" if isinstance(fact.event, Order) else "study",
+            "kind": KINDS[type(fact.event)],
             "grp": group_of[joined.find(f"e:{fact.event.event_id}")],
             "received_at": fact.event.received_at,
             "header": _header(fact.event),
@@ -79,11 +90,52 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
     return set(group_of.values())
 
 
-def _header(event: Order | Study) -> dict[str, object]:
+def _header(event: Fact) -> dict[str, object]:
+    """The event as derivation reads it: of a dose report what kind it is, without events and totals."""
     datum = event.to_datum()
-    if isinstance(event, Study):
-        datum["dose"] = None
+    if datum.get("dose") is not None:
+        datum["dose"] |= {"events": [], "totals": [], "unread": []}
     return datum
+
+
+def join(cursor: Cursor[Row], locks: Locks, wanted: Mapping[int, Collection[str]]) -> dict[int, int]:
+    """Join groups by further identifiers; returns groups that were moved, to the one they are now.
+
+    Raises:
+        RestartError: another transaction has some of the identifiers.
+    """
+    locks.extend({key for keys in wanted.values() for key in keys})
+    joined: Components[str | int] = Components()
+    for group, keys in wanted.items():
+        # The keys too: groups that meet by one that is new to all of them belong together as well.
+        joined.join([group, *keys, *(other for key in keys if (other := locks.groups[key]) is not None)])
+    others = {other for keys in wanted.values() for key in keys if (other := locks.groups[key]) is not None}
+    locks.members(others - wanted.keys())
+    sets: dict[str | int, set[int]] = {}
+    for group in (*wanted, *others):
+        sets.setdefault(joined.find(group), set()).add(group)
+    moved = {old: min(olds) for olds in sets.values() for old in olds if old != min(olds)}
+    _relabel(cursor, locks, moved)
+    changed: dict[str, int | None] = {
+        key: moved.get(group, group)
+        for group, keys in wanted.items()
+        for key in keys
+        if locks.groups[key] is None
+    }
+    # A key by which a group need not be met any more is let go, or all days of a patient become one group.
+    settled = wanted.keys() - moved.keys() - set(moved.values())
+    changed |= {
+        key: None
+        for key, group in locks.groups.items()
+        if group in settled and key[:2] in MEETING and key not in wanted[group]
+    }
+    if changed:
+        cursor.execute(
+            "UPDATE identifier i SET grp = n.grp FROM unnest(%s::text[], %s::bigint[]) AS n (key, grp) WHERE i.key = n.key",
+            (list(changed), list(changed.values())),
+        )
+        locks.groups.update(changed)
+    return moved
 
 
 def _new_groups(cursor: Cursor[Row], count: int) -> list[int]:
@@ -120,13 +172,19 @@ def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group
     cursor.execute(
         "SELECT grp, kind, received_at, header::text FROM fact WHERE grp = ANY(%s)", (list(groups),)
     )
-    orders: dict[int, list[Order]] = {group: [] for group in groups}
-    studies: dict[int, list[Study]] = {group: [] for group in groups}
+    facts: dict[int, dict[str, list[dict[str, object]]]] = {
+        group: {known: [] for known in KINDS.values()} for group in groups
+    }
     for group, kind, received_at, header in cursor.fetchall():
         datum = orjson.loads(str(header))
         datum["received_at"] = received_at
-        if kind == "order":
-            orders[int(str(group))].append(Order.from_datum(datum))
-        else:
-            studies[int(str(group))].append(Study.from_datum(datum))
-    return {group: Group(tuple(orders[group]), tuple(studies[group])) for group in groups}
+        facts[int(str(group))][str(kind)].append(datum)
+    return {
+        group: Group(
+            tuple(Order.from_datum(datum) for datum in kinds["order"]),
+            tuple(Study.from_datum(datum) for datum in kinds["study"]),
+            tuple(Decision.from_datum(datum) for datum in kinds["decision"]),
+            tuple(Appointment.from_datum(datum) for datum in kinds["appointment"]),
+        )
+        for group, kinds in facts.items()
+    }

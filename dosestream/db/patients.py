@@ -1,4 +1,4 @@
-"""Patients in the database: folds and merges stored, context loaded, rows written."""
+"""Patients in the database: folds and bonds stored, context loaded, rows written."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -7,15 +7,17 @@ from psycopg import Cursor
 
 from dosestream.db.locking import Locks
 from dosestream.db.values import iso_date, without_nul
-from dosestream.reconcile.fold import Entry, Fold, merge, winner
+from dosestream.reconcile.bonds import Bond, Kind
+from dosestream.reconcile.fold import Entry, Fold, Rank, merge, winner
 from dosestream.reconcile.identity import PatientId
-from dosestream.reconcile.merge import Merge
+from dosestream.reconcile.listing import beside
 from dosestream.reconcile.patients import Patients
+from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.version import Precedence, Version
 
 Row = tuple[object, ...]
 
-# Everything reachable from some identifiers by merges, in either direction.
+# Everything reachable from some identifiers by bonds, in either direction, in force or not.
 CLOSURE = """
 WITH RECURSIVE reached (authority, id) AS (
     SELECT patient_authority, patient_id FROM patient WHERE patient_id = ANY(%(bare)s)
@@ -33,14 +35,27 @@ WITH RECURSIVE reached (authority, id) AS (
 SELECT r.authority, r.id, p.fold::text FROM reached r
 LEFT JOIN patient p ON p.patient_id = r.id AND p.patient_authority = r.authority
 """
+BOND = (
+    "prior_authority, prior_id, target_authority, target_id, precedence, received_at, event_id, control_id, "
+    "kind, rank, withdrawn, prior_visit, target_visit"
+)
 
 
-def load_patients(cursor: Cursor[Row], identities: Iterable[PatientId]) -> Patients:
+def load_patients(cursor: Cursor[Row], identities: Iterable[PatientId], rules: Rules) -> Patients:
     """What is known of these identities, of everyone with the same bare identifier where the authority is
-    empty, and of all they were merged with."""
+    empty, and of all whom bonds and lists of identifiers lead to."""
+    folds: dict[PatientId, Fold] = {}
+    reached: set[PatientId] = set()
     wanted = set(identities)
-    if not wanted:
-        return Patients()
+    while wanted:
+        found = _load_folds(cursor, wanted)
+        reached |= wanted | found.keys()
+        folds |= {who: fold for who, fold in found.items() if fold is not None}
+        wanted = {other for fold in folds.values() for other in beside(fold)} - reached
+    return Patients(folds, _load_bonds(cursor, reached), rules)
+
+
+def _load_folds(cursor: Cursor[Row], wanted: Collection[PatientId]) -> dict[PatientId, Fold | None]:
     issued = sorted(p for p in wanted if p.authority)
     cursor.execute(
         CLOSURE,
@@ -50,47 +65,63 @@ def load_patients(cursor: Cursor[Row], identities: Iterable[PatientId]) -> Patie
             "ids": [p.value for p in issued],
         },
     )
-    folds = {
-        PatientId(str(a), str(i)): orjson.loads(str(f)) for a, i, f in cursor.fetchall() if f is not None
+    return {
+        PatientId(str(a), str(i)): None if f is None else orjson.loads(str(f))
+        for a, i, f in cursor.fetchall()
     }
-    return Patients(folds, _load_merges(cursor, set(folds) | set(issued)))
 
 
-def _load_merges(cursor: Cursor[Row], identities: Collection[PatientId]) -> tuple[Merge, ...]:
-    ids = [p.value for p in identities]
+def _load_bonds(cursor: Cursor[Row], identities: Collection[PatientId]) -> tuple[Bond, ...]:
+    ids = sorted({p.value for p in identities})
+    if not ids:
+        return ()
     cursor.execute(
-        "SELECT prior_authority, prior_id, target_authority, target_id, precedence, received_at, event_id, control_id "
-        "FROM patient_merge WHERE prior_id = ANY(%s) OR target_id = ANY(%s)",
-        (ids, ids),
+        f"SELECT {BOND} FROM patient_merge WHERE prior_id = ANY(%s) OR target_id = ANY(%s)", (ids, ids)
     )
-    merges = []
-    for pa, pi, ta, ti, precedence, received_at, event_id, control_id in cursor.fetchall():
-        version = Version(Precedence(*precedence), int(str(received_at)), str(event_id))  # type: ignore[misc]
-        merge_ = Merge(PatientId(str(pa), str(pi)), PatientId(str(ta), str(ti)), version, str(control_id))
-        if merge_.prior in identities or merge_.target in identities:
-            merges.append(merge_)
-    return tuple(merges)
+    bonds = (_bond(row) for row in cursor.fetchall())
+    return tuple(bond for bond in bonds if not bond.pair.isdisjoint(identities))
 
 
-def store_merges(cursor: Cursor[Row], merges: Collection[Merge]) -> None:
-    """Store merges; a repeat keeps the smaller receipt."""
-    if not merges:
+def _bond(row: Row) -> Bond:
+    pa, pi, ta, ti, precedence, received_at, event_id, control_id, kind, rank, withdrawn, before, after = row
+    return Bond(
+        PatientId(str(pa), str(pi)),
+        PatientId(str(ta), str(ti)),
+        Version(Precedence(*precedence), int(str(received_at)), str(event_id)),  # type: ignore[misc]
+        str(control_id),
+        Kind(str(kind)),
+        Rank(int(str(rank))),
+        bool(withdrawn),
+        str(before),
+        str(after),
+    )
+
+
+def store_bonds(cursor: Cursor[Row], bonds: Collection[Bond]) -> None:
+    """Store what was said of pairs of patients; a repeat keeps the smaller receipt."""
+    if not bonds:
         return
+    marks = ", ".join(["%s"] * len(BOND.split(",")))
     cursor.executemany(
-        "INSERT INTO patient_merge (event_id, prior_authority, prior_id, target_authority, target_id, precedence, "
-        "received_at, control_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
-        "ON CONFLICT (event_id, prior_authority, prior_id) DO UPDATE SET received_at = excluded.received_at "
+        f"INSERT INTO patient_merge ({BOND}) VALUES ({marks}) "
+        "ON CONFLICT (event_id, kind, prior_id, prior_authority, target_id, target_authority, prior_visit) "
+        "DO UPDATE SET received_at = excluded.received_at, precedence = excluded.precedence "
         "WHERE excluded.received_at < patient_merge.received_at",
         [
             (
-                m.version.event_id,
-                *m.prior,
-                *m.target,
-                list(m.version.precedence),
-                m.version.received_at,
-                m.control_id,
+                *bond.prior,
+                *bond.target,
+                list(bond.version.precedence),
+                bond.version.received_at,
+                bond.version.event_id,
+                bond.control_id,
+                bond.kind.value,
+                int(bond.rank),
+                bond.withdrawn,
+                bond.prior_visit,
+                bond.target_visit,
             )
-            for m in merges
+            for bond in bonds
         ],
     )
 
@@ -100,7 +131,7 @@ def lock_key(identity: PatientId) -> str:
     return f"b:{identity.value}"
 
 
-def load_locked(cursor: Cursor[Row], locks: Locks, identities: Iterable[PatientId]) -> Patients:
+def load_locked(cursor: Cursor[Row], locks: Locks, identities: Iterable[PatientId], rules: Rules) -> Patients:
     """`load_patients`, with everyone found locked before they were read.
 
     Raises:
@@ -109,7 +140,7 @@ def load_locked(cursor: Cursor[Row], locks: Locks, identities: Iterable[PatientI
     wanted = set(identities)
     locks.extend({lock_key(p) for p in wanted})
     while True:
-        patients = load_patients(cursor, wanted)
+        patients = load_patients(cursor, wanted, rules)
         further = {lock_key(p) for p in patients.known} - locks.groups.keys()
         if not further:
             return patients
@@ -117,43 +148,42 @@ def load_locked(cursor: Cursor[Row], locks: Locks, identities: Iterable[PatientI
 
 
 def store_patients(
-    cursor: Cursor[Row], locks: Locks, said: Mapping[PatientId, Fold], merges: Collection[Merge]
+    cursor: Cursor[Row], locks: Locks, said: Mapping[PatientId, Fold], bonds: Collection[Bond], rules: Rules
 ) -> set[str]:
     """Fold what a batch says into what is stored, write the rows it changes, and return the bare identifiers
-    of every identity whose values or merges changed.
+    of every identity whose values or bonds changed, and of all whom that may concern.
 
     Raises:
         RestartError: another transaction has some of the identifiers.
     """
-    if not said and not merges:
+    if not said and not bonds:
         return set()
-    store_merges(cursor, merges)
-    named = set(said) | {m.prior for m in merges} | {m.target for m in merges}
-    stored = load_locked(cursor, locks, named)
+    store_bonds(cursor, bonds)
+    moved = {p for bond in bonds for p in bond.pair}
+    named = set(said) | moved
+    stored = load_locked(cursor, locks, named | {p for fold in said.values() for p in beside(fold)}, rules)
     folds = dict(stored.folds)
-    moved = {p for m in merges for p in (m.prior, m.target)}
     grown: set[PatientId] = set()
-    # Of merged identities the versions matter too, not only what holds.
-    merged = {p for m in stored.merges for p in (m.prior, m.target)}
+    # Of identities with bonds the versions matter too, not only what holds.
+    bound = {p for bond in stored.bonds for p in bond.pair}
     for identity in named:
         before = folds.get(identity)
         after = merge(before or {}, said.get(identity, {}))
         if before is None or after != before:
             folds[identity] = after
             grown.add(identity)
-            if before is None or identity in merged or _tells_otherwise(before, after):
+            if before is None or identity in bound or _tells_otherwise(before, after):
                 moved.add(identity)
-    patients = Patients(folds, stored.merges)
-    # A change shows on everyone who shares the survivor.
-    survivors = {patients.survivor(p) for p in moved}
-    showing = {p for p in patients.known if patients.survivor(p) in survivors}
-    _write(cursor, patients, grown | (showing & set(folds)))
-    return {p.value for p in moved | showing}
+    patients = Patients(folds, stored.bonds, rules)
+    # A change shows on everyone it is connected with: also on those it was connected with until now.
+    concerned = stored.related(moved) | patients.related(moved)
+    _write(cursor, patients, grown | (concerned & set(folds)))
+    return {p.value for p in concerned}
 
 
 def _tells_otherwise(before: Fold, after: Fold) -> bool:
     """Whether a fold's values, or what holds of them, changed: a repeat of what holds concerns nobody else."""
-    return any(
+    return beside(before).keys() != beside(after).keys() or any(
         name not in before or before[name].keys() != values.keys() or _held(before[name]) != _held(values)
         for name, values in after.items()
     )

@@ -36,6 +36,7 @@ def _order(row: OrderRow) -> JsonRow:
     out: JsonRow = asdict(row)
     out["scheduled_at"] = iso_time(row.scheduled_at)
     out["ordered_at"] = iso_time(row.ordered_at)
+    out["next_due"] = iso_time(row.next_due)
     return out
 
 

@@ -19,6 +19,7 @@ from dosestream.dose.header import (
 )
 from dosestream.dose.moments import Moment, zone_of
 from dosestream.dose.part10 import split
+from dosestream.dose.rejection_note import rejection
 from dosestream.dose.report import Extraction, extract
 from dosestream.events.identity import event_id
 from dosestream.events.records import RawMessage, Rejection, Study
@@ -79,10 +80,13 @@ def study_event(raw: RawMessage, partition: int, offset: int, settings: Settings
     if study is not None and study_path != tag_text(STUDY_DATE):
         paths["study_at"] = study_path
     requests = header.requests()
+    rejection_code, rejected_instances = rejection(data_set, sop_class)
     values: dict[str, Any] = {
         **fields,
         "paths": paths,
-        "kind": _kind(sop_class, is_report, extraction, IMAGE_ROWS in data_set),
+        "kind": _kind(sop_class, is_report, extraction, IMAGE_ROWS in data_set, rejection_code),
+        "rejection_code": rejection_code,
+        "rejected_instances": rejected_instances,
         "patient": patient,
         "requests": requests,
         "dose": extraction.report if extraction else None,
@@ -128,7 +132,11 @@ def _event_time(header: Header, content: Moment | None) -> tuple[Moment | None, 
     return content, tag_text(CONTENT_DATE) if content else ""
 
 
-def _kind(sop_class: str, is_report: bool, extraction: Extraction | None, has_rows: bool) -> str:
+def _kind(
+    sop_class: str, is_report: bool, extraction: Extraction | None, has_rows: bool, rejection_code: str
+) -> str:
+    if rejection_code:
+        return "rejection_note"
     if is_report:
         return "dose_report" if extraction else "structured_report"
     return "image" if has_rows and not sop_class.startswith(OTHERS) else "other"
@@ -148,7 +156,10 @@ def _issues(
             bool(values["accession_number"]) and bool(accessions - {values["accession_number"]}),
             "accession_differs: (0008,0050) and a referenced request name different ones",
         ),
-        (is_report and dose is None, f"sr_without_dose: a report of {sop_class} with no dose that is read"),
+        (
+            is_report and dose is None and not values["rejection_code"],
+            f"sr_without_dose: a report of {sop_class} with no dose that is read",
+        ),
         (
             dose is not None and not dose.totals and not dose.events,
             "dose_report_empty: no total and no event",

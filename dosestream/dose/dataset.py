@@ -59,6 +59,8 @@ SEQUENCES: Final = frozenset(
     (
         0x00080051,  # Issuer of Accession Number Sequence
         0x00081032,  # Procedure Code Sequence
+        0x00081115,  # Referenced Series Sequence
+        0x00081199,  # Referenced SOP Sequence
         0x00100024,  # Issuer of Patient ID Qualifiers Sequence
         0x00321064,  # Requested Procedure Code Sequence
         0x00400275,  # Request Attributes Sequence
@@ -67,6 +69,8 @@ SEQUENCES: Final = frozenset(
         0x0040A168,  # Concept Code Sequence
         0x0040A300,  # Measured Value Sequence
         0x0040A370,  # Referenced Request Sequence
+        0x0040A375,  # Current Requested Procedure Evidence Sequence
+        0x0040A385,  # Pertinent Other Evidence Sequence
         0x0040A504,  # Content Template Sequence
         0x0040A730,  # Content Sequence
         0x04000561,  # Original Attributes Sequence

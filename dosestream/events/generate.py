@@ -92,6 +92,8 @@ def _convert(field: Any, known: dict[str, Any], inward: bool) -> str | None:
     if isinstance(kind, dict) and kind["type"] == "array":
         record = _record_name(kind["items"], known)
         if inward:
+            # A fact stored before its schema had the field says nothing in it.
+            here = f'datum.get("{name}", ())' if "default" in field else here
             return f"tuple(map({record}.from_datum, {here}))" if record else f"tuple({here})"
         return f"[item.to_datum() for item in {here}]" if record else f"list({here})"
     return None

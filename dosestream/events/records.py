@@ -80,7 +80,7 @@ class Demographics:
         return cls(
             **{
                 **datum,
-                "identifiers": tuple(map(Identifier.from_datum, datum["identifiers"])),
+                "identifiers": tuple(map(Identifier.from_datum, datum.get("identifiers", ()))),
             }
         )
 
@@ -113,6 +113,7 @@ class Patient:
     trigger: str
     patient: Demographics
     prior_identifiers: tuple[Identifier, ...] = ()
+    prior_visit_number: str = ""
     visit_number: str = ""
     visit_authority: str = ""
     patient_class: str = ""
@@ -126,7 +127,7 @@ class Patient:
             **{
                 **datum,
                 "patient": Demographics.from_datum(datum["patient"]),
-                "prior_identifiers": tuple(map(Identifier.from_datum, datum["prior_identifiers"])),
+                "prior_identifiers": tuple(map(Identifier.from_datum, datum.get("prior_identifiers", ()))),
             }
         )
 
@@ -148,6 +149,7 @@ class Patient:
             "trigger": self.trigger,
             "patient": self.patient.to_datum(),
             "prior_identifiers": [item.to_datum() for item in self.prior_identifiers],
+            "prior_visit_number": self.prior_visit_number,
             "visit_number": self.visit_number,
             "visit_authority": self.visit_authority,
             "patient_class": self.patient_class,
@@ -561,7 +563,7 @@ class IrradiationEvent:
         return cls(
             **{
                 **datum,
-                "sources": tuple(map(XRaySource.from_datum, datum["sources"])),
+                "sources": tuple(map(XRaySource.from_datum, datum.get("sources", ()))),
             }
         )
 
@@ -626,9 +628,9 @@ class DoseReport:
         return cls(
             **{
                 **datum,
-                "totals": tuple(map(DoseTotal.from_datum, datum["totals"])),
-                "events": tuple(map(IrradiationEvent.from_datum, datum["events"])),
-                "unread": tuple(datum["unread"]),
+                "totals": tuple(map(DoseTotal.from_datum, datum.get("totals", ()))),
+                "events": tuple(map(IrradiationEvent.from_datum, datum.get("events", ()))),
+                "unread": tuple(datum.get("unread", ())),
             }
         )
 
@@ -693,6 +695,8 @@ class Study:
     requests: tuple[RequestReference, ...] = ()
     dose: DoseReport | None = None
     issues: tuple[str, ...] = ()
+    rejection_code: str = ""
+    rejected_instances: tuple[str, ...] = ()
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "Study":
@@ -700,9 +704,10 @@ class Study:
             **{
                 **datum,
                 "patient": Demographics.from_datum(datum["patient"]),
-                "requests": tuple(map(RequestReference.from_datum, datum["requests"])),
+                "requests": tuple(map(RequestReference.from_datum, datum.get("requests", ()))),
                 "dose": None if datum["dose"] is None else DoseReport.from_datum(datum["dose"]),
-                "issues": tuple(datum["issues"]),
+                "issues": tuple(datum.get("issues", ())),
+                "rejected_instances": tuple(datum.get("rejected_instances", ())),
             }
         )
 
@@ -749,6 +754,8 @@ class Study:
             "requests": [item.to_datum() for item in self.requests],
             "dose": None if self.dose is None else self.dose.to_datum(),
             "issues": list(self.issues),
+            "rejection_code": self.rejection_code,
+            "rejected_instances": list(self.rejected_instances),
         }
 
 

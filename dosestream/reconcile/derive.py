@@ -8,34 +8,44 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from dosestream.events.records import Order, Study
+from dosestream.events.records import Appointment, Decision, Order, Study
+from dosestream.reconcile.anomalies import clock_ahead, of_orders, of_study, shared_instances
+from dosestream.reconcile.decisions import for_study
+from dosestream.reconcile.duplicates import duplicate_keys, duplicates, number_of
 from dosestream.reconcile.facts import order_fact, study_fact
-from dosestream.reconcile.identity import PatientId, dicom_identity, hl7_identities
-from dosestream.reconcile.links import Outcome, link
+from dosestream.reconcile.identity import PatientId, bare_forms, dicom_identity, hl7_identities
+from dosestream.reconcile.links import link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
+from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
 from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, StudyOrderRow, StudyRow
 from dosestream.reconcile.rules import Rules
-from dosestream.reconcile.status import CANCELED, DISCONTINUED
-from dosestream.reconcile.studies import ArrivedStudy, arrived_studies, study_orders, study_row
+from dosestream.reconcile.status import CANCELED, DISCONTINUED, PROGRESS
+from dosestream.reconcile.studies import arrived_studies, study_orders, study_row
 
-E = TypeVar("E", Order, Study)
+E = TypeVar("E", Order, Study, Decision, Appointment)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The facts of one group: order messages and study arrivals, in any order, repeats allowed."""
+    """The facts of one group: messages about orders and appointments, study arrivals, decisions; in any order,
+    repeats allowed."""
 
     orders: tuple[Order, ...] = ()
     studies: tuple[Study, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    appointments: tuple[Appointment, ...] = ()
 
 
 def patients_named(group: Group, rules: Rules) -> set[PatientId]:
     """Every identity the group's facts name; those without issuer have an empty authority."""
     named = {p for order in group.orders for p in hl7_identities(rules, order.source, order.patient)}
     for study in group.studies:
-        if (identity := dicom_identity(rules, study.source, study.patient)) is not None:
+        identity = dicom_identity(rules, study.source, study.patient, study.institution)
+        if identity is not None:
             named.add(identity)
+            if not identity.authority:
+                named |= {PatientId("", form) for form in bare_forms(rules, identity.value)}
     return named
 
 
@@ -51,25 +61,49 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     if len(group.orders) + len(group.studies) > rules.group_cap:
         return GroupRows(anomalies=(_too_large(group, rules),))
     facts = [order_fact(event, rules) for event in _once(group.orders)]
-    orders = [_with_presences(order, patients) for order in imaging_orders(facts, rules)]
-    arrived = arrived_studies((study_fact(event, rules) for event in _once(group.studies)), rules)
+    appointments = _once(group.appointments)
+    orders = [_with_presences(order, patients) for order in imaging_orders(facts, rules, appointments)]
+    instances = [study_fact(event, rules) for event in _once(group.studies)]
+    arrived = arrived_studies(instances, rules)
+    decided = _once(group.decisions)
+    known = {
+        s.study_instance_uid: (s.keys(patients), for_study(decided, s.study_instance_uid)) for s in arrived
+    }
+    strong = {uid: link(keys, orders, patients, decisions) for uid, (keys, decisions) in known.items()}
+    # A parent order is performed through its children: by time alone nothing is its.
+    performable = [order for order in orders if not order.is_parent]
+    outcomes = link_weakly(strong, known, performable, patients)
+    notes = rejected({study.study_instance_uid: study.facts for study in arrived}, decided)
     studies: list[StudyRow] = []
     links: list[StudyOrderRow] = []
     answered: dict[str, str] = {}
     anomalies: list[AnomalyRow] = []
     for study in arrived:
-        outcome = link(study.keys(patients), orders, patients)
-        studies.append(study_row(study, outcome, patients, now))
+        outcome = outcomes[study.study_instance_uid]
+        uid = study.study_instance_uid
+        taken_back = notes.get(uid, NOTHING_REJECTED)
+        studies.append(study_row(study, outcome, known[uid][1], patients, now, taken_back))
         links += study_orders(study, outcome)
         for one in outcome.links:
             answered.setdefault(one.order.key, study.study_instance_uid)
-        anomalies += _of_study(study, outcome)
-    anomalies += _shared_instances(arrived)
+        anomalies += of_study(study, outcome)
+    repeated = duplicates(orders, patients)
+    anomalies += shared_instances(arrived)
+    anomalies += of_orders(orders, repeated)
+    anomalies += clock_ahead([*facts, *instances], rules.future_tolerance_us)
     return GroupRows(
         studies=tuple(studies),
-        orders=tuple(_order_row(order, answered.get(order.key), patients) for order in orders),
+        orders=tuple(
+            _order_row(order, answered.get(order.key), repeated.get(order.key), patients, now)
+            for order in orders
+            if _is_kept(order)
+        ),
         links=tuple(links),
         anomalies=tuple(anomalies),
+        window_keys=window_keys(
+            strong, {uid: keys for uid, (keys, _) in known.items()}, performable, patients, rules.window_us
+        )
+        | frozenset(duplicate_keys(orders, patients)),
     )
 
 
@@ -86,17 +120,40 @@ def _once(events: Iterable[E]) -> list[E]:
 def _with_presences(order: ImagingOrder, patients: Patients) -> ImagingOrder:
     if not order.identities:
         return order
-    return replace(order, presences=tuple(patients.presences(order.identities[0])))
+    visit = order.value("visit_number")
+    assert order.patient is not None
+    moves = patients.moves_of(order.identities, visit, order.patient.version)
+    presences = tuple(patients.presences(order.identities, visit))
+    if moves:
+        last = moves[-1]
+        presences += tuple(patients.presences([last.target], last.target_visit))
+    return replace(order, moves=moves, presences=presences)
 
 
-def _order_row(order: ImagingOrder, study: str | None, patients: Patients) -> OrderRow:
+def _is_kept(order: ImagingOrder) -> bool:
+    """Whether an order has a row: the site may keep orders only once they got as far as some status."""
+    wanted = order.rules.keep_from_status
+    return not wanted or (order.progress is not None and order.progress >= PROGRESS[wanted])
+
+
+def _order_row(
+    order: ImagingOrder, study: str | None, repeats: ImagingOrder | None, patients: Patients, now: int
+) -> OrderRow:
     status = None if order.status is None else order.status.status
+    rules = order.rules
+    closes = None
+    if order.scheduled_at is not None and not order.is_parent:
+        closes = order.scheduled_at + rules.window_us + rules.grace_us
+    next_due = None
     if study is not None:
         state = "performed"
     elif status in (CANCELED, DISCONTINUED):
         state = "cancelled"
+    elif closes is not None and now > closes:
+        state = "overdue"
     else:
         state = "expected"
+        next_due = None if closes is None else closes + 1
     patient = patients.survivor(order.identities[0]) if order.identities else None
     procedure = None if order.procedure is None else order.procedure.event
     return OrderRow(
@@ -114,47 +171,9 @@ def _order_row(order: ImagingOrder, study: str | None, patients: Patients) -> Or
         ordered_at=order.ordered_at,
         status=status,
         state=state,
+        duplicate_of=None if repeats is None else number_of(repeats),
+        next_due=next_due,
     )
-
-
-def _of_study(study: ArrivedStudy, outcome: Outcome) -> Iterable[AnomalyRow]:
-    uid = study.study_instance_uid
-    if outcome.state == "conflict":
-        seen = [f.event.received_at for f in study.facts]
-        seen += [f.event.received_at for one in outcome.candidates for f in one.order.facts[:1]]
-        yield AnomalyRow(
-            kind="link_conflict",
-            subject=uid,
-            detail={"reason": outcome.reason},
-            first_seen_at=max(study.first_received_at, *seen),
-        )
-    for fact in study.facts:
-        for issue in fact.event.issues:
-            kind, _, detail = issue.partition(":")
-            yield AnomalyRow(
-                kind=kind,
-                subject=fact.event.sop_instance_uid,
-                detail={"study_instance_uid": uid, "detail": detail.strip()},
-                first_seen_at=fact.event.received_at,
-            )
-
-
-def _shared_instances(studies: Iterable[ArrivedStudy]) -> Iterable[AnomalyRow]:
-    """One SOP Instance UID under two studies is two reports, and worth a look."""
-    homes: dict[str, list[tuple[str, int]]] = {}
-    for study in studies:
-        for fact in study.facts:
-            homes.setdefault(fact.event.sop_instance_uid, []).append(
-                (study.study_instance_uid, fact.event.received_at)
-            )
-    for sop, places in sorted(homes.items()):
-        if len(places) > 1:
-            yield AnomalyRow(
-                kind="sop_instance_under_two_studies",
-                subject=sop,
-                detail={"studies": sorted(uid for uid, _ in places)},
-                first_seen_at=max(at for _, at in places),
-            )
 
 
 def _too_large(group: Group, rules: Rules) -> AnomalyRow:

@@ -67,6 +67,8 @@ def study_keys(event: Study, rules: Rules) -> list[str]:
                 ("f", request.filler_order_number),
             )
         ),
+        # A rejection note belongs to what it names.
+        *(("s", instance) for instance in event.rejected_instances),
     ]
     keys = (f"{kind}:{value}" for kind, value in named if not rules.stands_for_nobody(value))
     return list(dict.fromkeys(keys))

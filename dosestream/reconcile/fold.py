@@ -21,6 +21,11 @@ class Rank(IntEnum):
     DECISION = 4
 
 
+# Before the name of fields that list identifiers, and the number of values that shows there are too many: of
+# more only the lowest are kept, so that what is kept does not depend on the order either.
+LIST = "with:"
+LIST_CAP = 25
+
 # Receipt, event id, control id; a list, since JSON has no tuples.
 First = Any
 
@@ -86,6 +91,8 @@ def merge(one: Fold, other: Fold) -> Fold:
         here = out.setdefault(name, {})
         for value, said in values.items():
             here[value] = merge_entries(here[value], said) if value in here else said
+        if name.startswith(LIST) and len(here) > LIST_CAP:
+            out[name] = {value: here[value] for value in sorted(here)[:LIST_CAP]}
     return out
 
 

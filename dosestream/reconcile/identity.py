@@ -13,30 +13,60 @@ class PatientId(NamedTuple):
     value: str
 
 
+def normal(rules: Rules, authority: str, value: str) -> str:
+    """An identifier as its authority writes it: without leading zeros, in capitals, where the site says so."""
+    value = value.strip()
+    if authority in rules.ids_without_case:
+        value = value.upper()
+    if authority in rules.ids_without_zeros:
+        value = value.lstrip("0") or value[:1]
+    return value
+
+
+def bare_forms(rules: Rules, value: str) -> set[str]:
+    """All ways in which an authority may have filed an identifier that was sent without one."""
+    particular = rules.ids_without_case | rules.ids_without_zeros
+    return {value.strip()} | {normal(rules, authority, value) for authority in particular}
+
+
 def resolve(rules: Rules, source: str, identifier: Identifier, default: str | None = None) -> PatientId:
     """The identifier with its authority: as sent, else the source's, else `default`; aliases replaced."""
     authority = identifier.authority if identifier.authority != '""' else ""
     authority = authority or rules.authority_by_source.get(source, "")
     if not authority:
         authority = rules.authority if default is None else default
-    return PatientId(rules.authority_alias.get(authority, authority), identifier.value.strip())
+    authority = rules.authority_alias.get(authority, authority)
+    return PatientId(authority, normal(rules, authority, identifier.value))
+
+
+def _somebody(rules: Rules, identifier: Identifier, resolved: PatientId) -> bool:
+    return not (rules.stands_for_nobody(identifier.value) or rules.stands_for_nobody(resolved.value))
+
+
+def resolved(rules: Rules, source: str, identifiers: tuple[Identifier, ...]) -> tuple[PatientId, ...]:
+    """The identities that HL7 identifiers mean, each once; nobody's identifiers left out."""
+    found = ((one, resolve(rules, source, one)) for one in identifiers)
+    return tuple(dict.fromkeys(who for one, who in found if _somebody(rules, one, who)))
 
 
 def hl7_identities(rules: Rules, source: str, patient: Demographics | None) -> tuple[PatientId, ...]:
     """The identities of a PID, the first one being what facts are filed under; nobody's identifiers left out."""
-    if patient is None:
-        return ()
-    found = (
-        resolve(rules, source, identifier)
-        for identifier in patient.identifiers
-        if not rules.stands_for_nobody(identifier.value)
-    )
-    return tuple(dict.fromkeys(found))
+    return () if patient is None else resolved(rules, source, patient.identifiers)
 
 
-def dicom_identity(rules: Rules, source: str, patient: Demographics) -> PatientId | None:
-    """The identity of a DICOM header, None where it names nobody; the authority is empty where none is known."""
+def dicom_identity(
+    rules: Rules, source: str, patient: Demographics, institution: str = ""
+) -> PatientId | None:
+    """The identity of a DICOM header, None where it names nobody.
+
+    The authority is as sent, else that of the institution, else that of the sender; empty where none is known.
+    """
+    default = rules.authority_by_institution.get(institution.strip().casefold(), "")
     for identifier in patient.identifiers:
-        if not rules.stands_for_nobody(identifier.value):
-            return resolve(rules, source, identifier, default="")
+        sent = identifier.authority not in ("", '""')
+        if not sent and default:
+            identifier = Identifier(authority=default, value=identifier.value)
+        who = resolve(rules, source, identifier, default="")
+        if _somebody(rules, identifier, who):
+            return who
     return None

@@ -1,14 +1,26 @@
-"""Which orders a study answers: the evidence ladder, and when to say that evidence disagrees."""
+"""Which orders a study answers: the evidence ladder, and when to say that evidence disagrees.
 
-from collections.abc import Callable, Sequence
+Strong evidence first: a decision, the study UID, an accession with a patient that agrees, an order number, an
+accession alone where the report names no patient. Weak evidence (patient and modality within the window) only
+where no strong key finds or contradicts an order, and only when exactly one fits, seen from either side.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dosestream.events.records import Demographics
+from dosestream.events.records import Decision, Demographics
+from dosestream.reconcile.decisions import StudyDecisions, reference_of
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.orders import ImagingOrder
 from dosestream.reconcile.patients import Patients
+from dosestream.reconcile.rules import DAY_US
+from dosestream.reconcile.status import CANCELED, COMPLETED, DISCONTINUED, STARTED
 
 FAR = 2**62
+NOTHING_DECIDED = StudyDecisions()
+ENDED = frozenset({CANCELED, DISCONTINUED})
+BEGUN = frozenset({STARTED, COMPLETED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,10 @@ class StudyKeys:
     request_fillers: frozenset[str]
     patient: PatientReference | None
     patients_disagree: bool = False
+    accession_issuer: str = ""
+    study_at: int | None = None
+    modality_family: str | None = None
+    procedure_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +74,23 @@ def _by_study_uid(study: StudyKeys, order: ImagingOrder) -> str | None:
 
 def _by_header_accession(study: StudyKeys, order: ImagingOrder) -> str | None:
     accession = order.value("accession_number")
-    return accession if accession and accession == study.accession_number else None
+    return accession if accession == study.accession_number and _plausible(study, order) else None
 
 
 def _by_request_accession(study: StudyKeys, order: ImagingOrder) -> str | None:
     accession = order.value("accession_number")
-    return accession if accession in study.request_accessions else None
+    return accession if accession in study.request_accessions and _plausible(study, order) else None
+
+
+def _plausible(study: StudyKeys, order: ImagingOrder) -> bool:
+    """Whether an accession can mean this order: numbers are recycled, and issuers have their own."""
+    issuer = order.value("accession_issuer")
+    if issuer and study.accession_issuer and issuer != study.accession_issuer:
+        return False
+    when = order.when
+    if when is None or study.study_at is None:
+        return True
+    return abs(when - study.study_at) <= order.rules.accession_us
 
 
 def _by_order_number(study: StudyKeys, order: ImagingOrder) -> str | None:
@@ -73,7 +100,7 @@ def _by_order_number(study: StudyKeys, order: ImagingOrder) -> str | None:
     return placer if placer in study.request_placers else None
 
 
-# Strongest first: method, and how an order is found by it.
+# Strongest first: method, and how an order is found by it. Decisions stand above, the window below.
 LADDER: tuple[tuple[str, Callable[[StudyKeys, ImagingOrder], str | None]], ...] = (
     ("study_uid", _by_study_uid),
     ("accession", _by_header_accession),
@@ -88,19 +115,46 @@ def agrees(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
     if study.patient is None or not order.identities:
         return True
     reference = study.patient
-    theirs = {patients.survivor(identity) for identity in order.identities}
+    theirs = {patients.person(identity) for identity in order.identities}
     if reference.identity.authority:
-        return patients.survivor(reference.identity) in theirs
-    known = patients.candidates(reference.identity.value)
-    mine = [p for p in theirs if p.value == reference.identity.value or p in known]
+        return patients.person(reference.identity) in theirs
+    value = reference.identity.value
+    mine = [p for p in patients.candidates(value) if patients.person(p) in theirs]
+    mine += [p for p in order.identities if patients.same_identifier(p, value)]
     return any(not patients.contradicts(identity, reference.demographics) for identity in mine)
 
 
-def link(study: StudyKeys, orders: Sequence[ImagingOrder], patients: Patients) -> Outcome:
-    """The outcome for one study among the orders of its group."""
+def decided(orders: Sequence[ImagingOrder], decisions: Sequence[Decision]) -> list[ImagingOrder]:
+    """The orders that decisions mean."""
+    return [order for order in orders if any(_means(decision, order) for decision in decisions)]
+
+
+def _means(decision: Decision, order: ImagingOrder) -> bool:
+    reference = reference_of(decision)
+    given = [(name, value) for name, value in reference._asdict().items() if value]
+    return bool(given) and all(order.value(name) == value for name, value in given)
+
+
+def link(
+    study: StudyKeys,
+    orders: Sequence[ImagingOrder],
+    patients: Patients,
+    decisions: StudyDecisions = NOTHING_DECIDED,
+) -> Outcome:
+    """The outcome for one study among the orders of its group, by decisions and strong evidence."""
+    if chosen := decided(orders, decisions.linked):
+        links = [Link(order, "decision", order.key) for order in chosen]
+        return Outcome("linked", links=tuple(sorted(links, key=_preference)))
+    barred = {order.key for order in decided(orders, decisions.barred)}
     found: list[list[Link]] = []
     for method, finds in LADDER:
-        found.append([Link(order, method, key) for order in orders if (key := finds(study, order))])
+        found.append(
+            [
+                Link(order, method, key)
+                for order in orders
+                if order.key not in barred and (key := finds(study, order))
+            ]
+        )
     everyone = _strongest([link for rung in found for link in rung])
     if study.patients_disagree:
         return Outcome("conflict", candidates=everyone, reason="reports name different patients")
@@ -110,17 +164,137 @@ def link(study: StudyKeys, orders: Sequence[ImagingOrder], patients: Patients) -
     rungs = [{id(link.order) for link in rung} for rung in agreeing if rung]
     if any(one.isdisjoint(other) for i, one in enumerate(rungs) for other in rungs[i + 1 :]):
         return Outcome("conflict", candidates=everyone, reason="identifiers name different orders")
-    links = _strongest([link for rung in agreeing for link in rung])
-    if not links:
+    links_ = _strongest([link for rung in agreeing for link in rung])
+    if not links_:
         return Outcome("waiting")
+    if len({patients.person(one.order.identities[0]) for one in links_ if one.order.identities}) > 1:
+        return Outcome("ambiguous", candidates=links_, reason="its orders are of several patients")
     if study.patient is None:
-        if len({patients.survivor(one.order.identities[0]) for one in links if one.order.identities}) > 1:
-            reason = "the report names no patient and its orders are of several"
-            return Outcome("conflict", candidates=links, reason=reason)
-        links = tuple(
-            Link(one.order, "accession_only", one.key) if one.method == "accession" else one for one in links
+        links_ = tuple(
+            Link(one.order, "accession_only", one.key) if one.method == "accession" else one for one in links_
         )
-    return Outcome("linked", links=links)
+    return Outcome("linked", links=links_)
+
+
+def over(order: ImagingOrder) -> bool:
+    """Whether an order ended before it was begun: it is nobody's by time alone. One stopped half-way has its dose."""
+    if order.status is None or order.status.status not in ENDED:
+        return False
+    return not any(fact.status in BEGUN for fact in order.facts)
+
+
+def fits(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
+    """Whether an order is a candidate by patient, modality and time alone: nothing stronger says otherwise."""
+    accession, uid = order.value("accession_number"), order.value("study_instance_uid")
+    accessions = {study.accession_number, *study.request_accessions} - {""}
+    if study.patient is None or study.study_at is None or study.modality_family is None:
+        return False
+    if order.scheduled_at is None or order.modality_family != study.modality_family:
+        return False
+    if abs(order.scheduled_at - study.study_at) > order.rules.window_us:
+        return False
+    if over(order):
+        return False
+    if (accession and accessions and accession not in accessions) or (
+        uid and uid != study.study_instance_uid
+    ):
+        return False
+    return bool(order.identities) and agrees(study, order, patients)
+
+
+def link_weakly(
+    outcomes: Mapping[str, Outcome],
+    studies: Mapping[str, tuple[StudyKeys, StudyDecisions]],
+    orders: Sequence[ImagingOrder],
+    patients: Patients,
+) -> dict[str, Outcome]:
+    """Outcomes with window links: for studies that wait, among orders no study has by strong evidence.
+
+    Exactly one order must fit the study, and the order no other waiting study; else all of them are ambiguous.
+    A procedure code that both sides name narrows the candidates.
+    """
+    taken = {one.order.key for outcome in outcomes.values() for one in outcome.links}
+    free = [order for order in orders if order.key not in taken]
+    candidates: dict[str, list[ImagingOrder]] = {}
+    for uid, outcome in outcomes.items():
+        if outcome.state == "waiting":
+            study, decisions = studies[uid]
+            barred = {order.key for order in decided(free, decisions.barred)}
+            fitting = [o for o in free if o.key not in barred and fits(study, o, patients)]
+            same = [
+                o
+                for o in fitting
+                if study.procedure_code and o.value("procedure_code") == study.procedure_code
+            ]
+            candidates[uid] = same if len(same) == 1 else fitting
+    wanted = Counter(order.key for fitting in candidates.values() for order in fitting)
+    out = dict(outcomes)
+    for uid, fitting in candidates.items():
+        found = tuple(Link(order, "window", order.key) for order in fitting)
+        if len(found) == 1 and wanted[found[0].order.key] == 1:
+            out[uid] = Outcome("linked", links=found)
+        elif found:
+            reason = "several orders fit" if len(found) > 1 else "several studies fit the order"
+            out[uid] = Outcome("ambiguous", candidates=tuple(sorted(found, key=_preference)), reason=reason)
+        elif _several_patients(studies[uid][0], patients):
+            out[uid] = Outcome("ambiguous", reason="its patient's identifier is known in several authorities")
+    return out
+
+
+def window_keys(
+    strong: Mapping[str, Outcome],
+    studies: Mapping[str, StudyKeys],
+    orders: Sequence[ImagingOrder],
+    patients: Patients,
+    window_us: int,
+) -> frozenset[str]:
+    """What joins a group with others for the window: `w:patient|modality family|day` of every study that waits
+    (each day of its window) and of every order that no study has by strong evidence."""
+    keys: set[str] = set()
+    for uid, outcome in strong.items():
+        study = studies[uid]
+        if outcome.state != "waiting" or study.patient is None or study.modality_family is None:
+            continue
+        if study.study_at is None:
+            continue
+        days = range((study.study_at - window_us) // DAY_US, (study.study_at + window_us) // DAY_US + 1)
+        whom = {patients.person(p).value for p in meant(study.patient, patients)} or {
+            study.patient.identity.value
+        }
+        keys |= {f"w:{who}|{study.modality_family}|{day}" for who in whom for day in days}
+    taken = {one.order.key for outcome in strong.values() for one in outcome.links}
+    for order in orders:
+        if order.key in taken or order.scheduled_at is None or order.modality_family is None:
+            continue
+        if over(order):
+            continue
+        day = order.scheduled_at // DAY_US
+        persons = {patients.person(p).value for p in order.identities}
+        keys |= {f"w:{who}|{order.modality_family}|{day}" for who in persons}
+    return frozenset(keys)
+
+
+def _several_patients(study: StudyKeys, patients: Patients) -> bool:
+    return study.patient is not None and len({patients.person(p) for p in meant(study.patient, patients)}) > 1
+
+
+def meant(reference: PatientReference, patients: Patients) -> list[PatientId]:
+    """The surviving identities a reference may mean: one where it names an authority, else all with its
+    identifier that its name and birth date do not contradict."""
+    if reference.identity.authority:
+        return [patients.survivor(reference.identity)]
+    return [
+        p
+        for p in patients.candidates(reference.identity.value)
+        if not patients.contradicts(p, reference.demographics)
+    ]
+
+
+def _preference(one: Link) -> tuple[int, str, str]:
+    """Of links with equal evidence: the earliest schedule, then the lowest filler number."""
+    scheduled = one.order.scheduled_at
+    filler = one.order.value("filler_order_number") or "\uffff"
+    return FAR if scheduled is None else scheduled, filler, one.order.key
 
 
 def _strongest(links: Sequence[Link]) -> tuple[Link, ...]:
@@ -131,10 +305,4 @@ def _strongest(links: Sequence[Link]) -> tuple[Link, ...]:
     for one in links:
         best.setdefault(id(one.order), (rank[one.method], one))
 
-    def order(item: tuple[int, Link]) -> tuple[int, int, str, str]:
-        position, one = item
-        scheduled = one.order.scheduled_at
-        filler = one.order.value("filler_order_number") or "\uffff"
-        return position, FAR if scheduled is None else scheduled, filler, one.order.key
-
-    return tuple(one for _, one in sorted(best.values(), key=order))
+    return tuple(one for _, one in sorted(best.values(), key=lambda item: (item[0], *_preference(item[1]))))

@@ -4,22 +4,30 @@ A row without accession joins the row that gets one. An XO with another accessio
 procedure renames its row; any other message with another accession makes a new row.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from dosestream.events.records import Order
+from dosestream.events.records import Appointment, Order
+from dosestream.reconcile import appointments, presence
+from dosestream.reconcile.appointments import Booking, bookings
+from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.facts import OrderFact
 from dosestream.reconcile.identity import PatientId, hl7_identities
-from dosestream.reconcile.presence import PATH as PRESENCE_PATH
-from dosestream.reconcile.presence import Held, Presence, held_status
+from dosestream.reconcile.modality import family
+from dosestream.reconcile.presence import Presence
+from dosestream.reconcile.replacement import removals
 from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.standing import Held, Word, held, words_of
+from dosestream.reconcile.status import PROGRESS
+from dosestream.reconcile.version import ABSENT
 
 CLEARED = '""'
 # Control codes with which an order begins: their ORC-9 is when it was ordered.
 BEGINS = frozenset({"NW", "SN", "PA", "CH", "RO"})
+PARENT, CHILD = "PA", "CH"
 
 
 class Found(NamedTuple):
@@ -32,17 +40,41 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class ImagingOrder:
-    """One procedure that was ordered: all that was said of it, and when its patient came."""
+    """One procedure that was ordered: all that was said of it, and when its patient came.
+
+    Attributes:
+        facts: its messages, the oldest first.
+        rules: the site's configuration.
+        presences: when its patient came.
+        bookings: what appointments say of it.
+        removed: full replacements that left it out.
+        nth: which of several rows that are known by the same numbers, from 1.
+    """
 
     facts: tuple[OrderFact, ...]
     rules: Rules
     presences: tuple[Presence, ...] = ()
+    moves: tuple[Bond, ...] = ()
+    bookings: tuple[Booking, ...] = ()
+    removed: tuple[Word, ...] = ()
+    nth: int = 1
 
     def _newest(self, wanted: Callable[[OrderFact], object]) -> OrderFact | None:
-        return max((f for f in self.facts if wanted(f)), key=lambda f: f.version, default=None)
+        return next((f for f in reversed(self.facts) if wanted(f)), None)
+
+    @cached_property
+    def _fields(self) -> dict[str, Found | None]:
+        """What was looked up already: links ask for the same few fields again and again."""
+        return {}
 
     def field(self, name: str) -> Found | None:
         """The newest value of a text field, None where nothing was said or the newest word clears it."""
+        known = self._fields
+        if name not in known:
+            known[name] = self._field(name)
+        return known[name]
+
+    def _field(self, name: str) -> Found | None:
         fact = self._newest(lambda f: getattr(f.event, name))
         if fact is None or getattr(fact.event, name) == CLEARED:
             return None
@@ -68,20 +100,39 @@ class ImagingOrder:
 
     @cached_property
     def status(self) -> Held | None:
-        """The status that holds: the newest that a message asked for, or the patient's arrival."""
-        said = [Held(f.status, f.version, f.event.control_id, "ORC-1, ORC-5") for f in self.facts if f.status]
-        held = held_status(
-            said, self.presences, self.value("visit_number"), self.scheduled_at, self.rules.window_us
+        """The status that holds, of all that messages, appointments and the patient's arrivals say."""
+        return held(
+            [
+                *words_of(self.facts),
+                *self.removed,
+                *appointments.words(self.bookings),
+                *presence.words(
+                    self.presences, self.value("visit_number"), self.scheduled_at, self.rules.window_us
+                ),
+            ]
         )
-        if held is None or held.path == PRESENCE_PATH:
-            return held
-        status = held.status
-        return held._replace(control_id=self.first(lambda f: f.status == status).event.control_id)
+
+    @cached_property
+    def progress(self) -> int | None:
+        """How far it ever got (rank of `status.PROGRESS`), None where no status was ever said."""
+        said = [f.status for f in self.facts if f.status] + ([self.status.status] if self.status else [])
+        return max((PROGRESS.get(status, 0) for status in said), default=None)
+
+    @cached_property
+    def is_parent(self) -> bool:
+        """Whether it was split into child orders (ORC-1 PA): the children are performed, not it."""
+        codes = {f.event.control_code for f in self.facts}
+        return PARENT in codes and CHILD not in codes
 
     @cached_property
     def scheduled_at(self) -> int | None:
-        """When it is scheduled, microseconds since 1970 UTC."""
+        """When it is scheduled, microseconds since 1970 UTC: the newest word of orders and appointments."""
         fact = self._newest(lambda f: f.event.scheduled_at is not None or f.event.scheduled_cleared)
+        booked = max(
+            (b for b in self.bookings if b.scheduled_at is not None), key=lambda b: b.version, default=None
+        )
+        if booked is not None and (fact is None or booked.version > fact.version):
+            return booked.scheduled_at
         return None if fact is None else fact.event.scheduled_at
 
     @cached_property
@@ -94,14 +145,30 @@ class ImagingOrder:
         return None if began is None else began.event.ordered_at
 
     @cached_property
+    def when(self) -> int | None:
+        """When it is about: its schedule, else when it was ordered, else the newest message's own time."""
+        for known in (self.scheduled_at, self.ordered_at):
+            if known is not None:
+                return known
+        at = max(f.version.precedence.event_time for f in self.facts)
+        return None if at == ABSENT else at
+
+    @cached_property
+    def modality_family(self) -> str | None:
+        """The modality as the window sees it."""
+        return family(self.value("modality"))
+
+    @cached_property
     def patient(self) -> OrderFact | None:
         """The newest message that names a patient."""
         return self._newest(lambda f: self.identities_of(f.event))
 
     @cached_property
     def identities(self) -> tuple[PatientId, ...]:
-        """The patient's identities as that message names them, the first one leading."""
-        return () if self.patient is None else self.identities_of(self.patient.event)
+        """The patient's identities as that message names them, the first one leading; before them the one to
+        whom its visit was moved since."""
+        named = () if self.patient is None else self.identities_of(self.patient.event)
+        return (self.moves[-1].target, *named) if self.moves else named
 
     def identities_of(self, event: Order) -> tuple[PatientId, ...]:
         """The identities a message names."""
@@ -112,25 +179,88 @@ class ImagingOrder:
         """Identity of the row: what it is known by, the accession first."""
         names = ("accession_number", "requested_procedure_id", "placer_order_number", "filler_order_number")
         known = [f"{name}={value}" for name in (*names, "study_instance_uid") if (value := self.value(name))]
-        return "|".join(known)
+        return "|".join(known) + (f"#{self.nth}" if self.nth > 1 else "")
 
 
-def imaging_orders(facts: Iterable[OrderFact], rules: Rules) -> tuple[ImagingOrder, ...]:
-    """The rows of a group's order messages."""
+def imaging_orders(
+    facts: Iterable[OrderFact], rules: Rules, appointed: Iterable[Appointment] = ()
+) -> tuple[ImagingOrder, ...]:
+    """The rows of a group's order messages, moved by its appointments."""
     ordered = sorted(facts, key=lambda f: f.version)
     numbered = [f for f in ordered if f.event.placer_order_number or f.event.filler_order_number]
     loose = [f for f in ordered if not (f.event.placer_order_number or f.event.filler_order_number)]
-    rows = [row for order in _orders(numbered) for row in _rows(order)]
+    orders = [_rows(order) for order in _orders(numbered)]
+    rows = [row for order in orders for row in order]
+    spoken = [(fact, [row for row in rows if _names(row, fact, rules)]) for fact in loose]
     alone: dict[tuple[str, str], list[OrderFact]] = {}
-    for fact in loose:
-        joined = [row for row in rows if _names(row, fact)]
+    for fact, joined in spoken:
         for row in joined:
             row.append(fact)
         if not joined:
             alone.setdefault(_loose_key(fact.event), []).append(fact)
-    rows += alone.values()
-    built = [ImagingOrder(tuple(sorted(row, key=lambda f: f.version)), rules) for row in rows]
-    return tuple(sorted(built, key=lambda order: order.key))
+    built = [
+        ImagingOrder(tuple(sorted(row, key=lambda f: f.version)), rules, removed=removed)
+        for order in orders
+        for row, removed in zip(order, removals(order), strict=True)
+    ]
+    built += [
+        ImagingOrder(tuple(sorted(use, key=lambda f: f.version)), rules)
+        for row in alone.values()
+        for use in _uses(row, rules.accession_us)
+    ]
+    return _apart(_booked(built, bookings(appointed, rules)))
+
+
+def _uses(facts: Sequence[OrderFact], plausible_us: int) -> list[list[OrderFact]]:
+    """Messages known by one recycled number, apart where more than the plausible period lies between."""
+    uses: list[list[OrderFact]] = []
+    for fact in sorted(facts, key=lambda f: (_about(f), f.version)):
+        if uses and _about(fact) - _about(uses[-1][-1]) <= plausible_us:
+            uses[-1].append(fact)
+        else:
+            uses.append([fact])
+    return uses
+
+
+def _about(fact: OrderFact) -> int:
+    """The time a message is about: its schedule, when it was ordered, its own time, its receipt."""
+    event = fact.event
+    for known in (event.scheduled_at, event.ordered_at):
+        if known is not None:
+            return known
+    at = fact.version.precedence.event_time
+    return event.received_at if at == ABSENT else at
+
+
+def _apart(orders: Iterable[ImagingOrder]) -> tuple[ImagingOrder, ...]:
+    """The rows by key; those known by the same numbers (other issuers, recycled) are numbered by their age."""
+    by_key: dict[str, list[ImagingOrder]] = {}
+    for order in orders:
+        by_key.setdefault(order.key, []).append(order)
+    out = []
+    for _, same in sorted(by_key.items()):
+        same.sort(key=lambda order: order.facts[0].version)
+        out += [order if nth == 1 else replace(order, nth=nth) for nth, order in enumerate(same, 1)]
+    return tuple(out)
+
+
+def _booked(
+    orders: Iterable[ImagingOrder], booked: Sequence[tuple[Booking, frozenset[str]]]
+) -> Iterator[ImagingOrder]:
+    """The orders with the appointments that name them."""
+    for order in orders:
+        names = (("p", "placer_order_number"), ("f", "filler_order_number"), ("a", "accession_number"))
+        known = {f"{kind}:{value}" for kind, name in names if (value := order.value(name))}
+        own = [booking for booking, numbers in booked if _meant(order, booking, known & numbers)]
+        yield replace(order, bookings=tuple(sorted(own, key=lambda b: b.version))) if own else order
+
+
+def _meant(order: ImagingOrder, booking: Booking, shared: set[str]) -> bool:
+    """Whether an appointment means an order with which it shares these numbers."""
+    if not shared or any(not key.startswith("a:") for key in shared):
+        return bool(shared)
+    at = booking.scheduled_at if booking.scheduled_at is not None else booking.event.received_at
+    return order.when is None or abs(order.when - at) <= order.rules.accession_us
 
 
 def _loose_key(event: Order) -> tuple[str, str]:
@@ -140,10 +270,14 @@ def _loose_key(event: Order) -> tuple[str, str]:
     return "event_id", event.event_id
 
 
-def _names(row: Sequence[OrderFact], fact: OrderFact) -> bool:
-    """Whether a message without order numbers speaks of this row."""
+def _names(row: Sequence[OrderFact], fact: OrderFact, rules: Rules) -> bool:
+    """Whether a message without order numbers speaks of this row; an accession only within its plausible
+    period."""
     name, value = _loose_key(fact.event)
-    return any(getattr(other.event, name) == value for other in row)
+    said = [other for other in row if getattr(other.event, name) == value]
+    if name != "accession_number":
+        return bool(said)
+    return any(abs(_about(other) - _about(fact)) <= rules.accession_us for other in said)
 
 
 def _orders(facts: Sequence[OrderFact]) -> list[list[OrderFact]]:

@@ -1,26 +1,31 @@
-"""Patients as context: what HL7 says about each identity, through its merges."""
+"""Patients as context: what HL7 says about each identity, through its merges, links and moves."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from dosestream.events.records import Demographics, Order, Patient
-from dosestream.reconcile import presence
-from dosestream.reconcile.fold import Fold, Rank, Winner, fold_of, newest, winner
-from dosestream.reconcile.identity import PatientId, hl7_identities, resolve
-from dosestream.reconcile.merge import Merge, effective, survivor
+from dosestream.reconcile import listing, presence, visits
+from dosestream.reconcile.bonds import Bond
+from dosestream.reconcile.components import Components
+from dosestream.reconcile.fold import Fold, Rank, Winner, fold_of, merge, newest, winner
+from dosestream.reconcile.identity import PatientId, bare_forms, hl7_identities, normal
+from dosestream.reconcile.merge import Holding, merged, path, survivor
 from dosestream.reconcile.names import contradict
+from dosestream.reconcile.person import linked, persons
 from dosestream.reconcile.presence import Presence
 from dosestream.reconcile.rows import PatientRow
 from dosestream.reconcile.rules import Rules
-from dosestream.reconcile.version import ABSENT, precedence_of, version_of
+from dosestream.reconcile.version import ABSENT, Version, precedence_of
+from dosestream.reconcile.visits import Visit
 
 CLEARED = '""'
 FIELDS = ("name", "birth_date", "sex")
 # Where the fields are read from by default, for the evidence.
 PATHS: Mapping[str, str] = {"name": "PID-5", "birth_date": "PID-7", "sex": "PID-8"}
-# ADT events that move one identifier into another: A40 and A18 merge, A47 changes.
-MOVES = frozenset({"merge", "change_id"})
+# A person's record is deleted: what it said is cleared, by version. A23 deletes a visit, which says nothing of
+# the person.
+DELETES_PERSON = "A29"
 
 
 def demographics_of(event: Patient | Order, rules: Rules) -> Iterator[tuple[PatientId, Fold]]:
@@ -29,32 +34,29 @@ def demographics_of(event: Patient | Order, rules: Rules) -> Iterator[tuple[Pati
     if patient is None or (isinstance(event, Order) and not rules.orders_update_patients):
         return
     rank = Rank.ADT if isinstance(event, Patient) else Rank.ORDER
-    fold = fold_of(
-        {name: getattr(patient, name) for name in FIELDS}
-        | (presence.folded(event) if isinstance(event, Patient) else {}),
+    who_says = (
         rank,
         precedence_of(event, rules.future_tolerance_us),
         event.event_id,
         event.received_at,
         event.control_id,
     )
-    for identity in hl7_identities(rules, event.source, patient):
-        yield identity, fold
+    said = _values(event, patient)
+    if isinstance(event, Patient):
+        said |= presence.folded(event) | visits.ended(event)
+    fold = fold_of(said, *who_says)
+    identities = hl7_identities(rules, event.source, patient)
+    if len(identities) == 1 or (isinstance(event, Patient) and event.action == "delete"):
+        yield from ((identity, fold) for identity in identities)
+    else:
+        for identity, listed in listing.folded(identities, *who_says):
+            yield identity, merge(fold, listed)
 
 
-def merges_of(event: Patient, rules: Rules) -> Iterator[Merge]:
-    """The merges of an A40, A18 or A47: each prior identifier into the patient's of the same authority."""
-    if event.action not in MOVES:
-        return
-    targets = hl7_identities(rules, event.source, event.patient)
-    if not targets:
-        return
-    version = version_of(event, rules.future_tolerance_us)
-    by_authority = {target.authority: target for target in reversed(targets)}
-    for identifier in event.prior_identifiers:
-        if not rules.stands_for_nobody(identifier.value):
-            prior = resolve(rules, event.source, identifier)
-            yield Merge(prior, by_authority.get(prior.authority, targets[0]), version, event.control_id)
+def _values(event: Patient | Order, patient: Demographics) -> dict[str, str]:
+    if isinstance(event, Patient) and event.action == "delete":
+        return dict.fromkeys(FIELDS, CLEARED) if event.trigger == DELETES_PERSON else {}
+    return {name: getattr(patient, name) for name in FIELDS}
 
 
 @dataclass(frozen=True)
@@ -63,25 +65,92 @@ class Patients:
 
     Attributes:
         folds: identity to what was said about it, as filed.
-        merges: all merges among them.
+        bonds: all that was said of pairs of them.
+        rules: the site's configuration.
     """
 
     folds: Mapping[PatientId, Fold] = field(default_factory=dict)
-    merges: tuple[Merge, ...] = ()
+    bonds: tuple[Bond, ...] = ()
+    rules: Rules = field(default_factory=Rules)
 
     @cached_property
-    def holding(self) -> dict[PatientId, Merge]:
+    def holding(self) -> Holding[PatientId]:
         """The merges that hold, by prior."""
-        return effective(self.merges)
+        return merged(self.bonds, self._over)
+
+    def _over(self, bond: Bond) -> bool:
+        """Whether a merge ended because an ADT message named the merged-away patient later."""
+        if self.rules.follow_merges:
+            return False
+        fold = self.folds.get(bond.prior, {})
+        own = (winner(fold[name]) for name in FIELDS if name in fold)
+        since = bond.version.precedence
+        return any(w is not None and w.rank >= Rank.ADT and w.version.precedence > since for w in own)
 
     @cached_property
     def known(self) -> frozenset[PatientId]:
         """Every identity that was named."""
-        return frozenset(self.folds) | {m.prior for m in self.merges} | {m.target for m in self.merges}
+        return frozenset(self.folds) | {p for bond in self.bonds for p in bond.pair}
 
     def survivor(self, patient: PatientId) -> PatientId:
         """The identity this one was finally merged into, itself where it was not."""
         return survivor(self.holding, patient)
+
+    def merges_behind(self, patient: PatientId) -> list[Bond]:
+        """The merges that lead from an identity to its survivor."""
+        return [edge.bond for edge in path(self.holding, patient)]
+
+    @cached_property
+    def _listed(self) -> dict[frozenset[PatientId], Version]:
+        return listing.mutual(self.folds)
+
+    @cached_property
+    def _persons(self) -> dict[PatientId, PatientId]:
+        if not self.bonds and not self._listed:
+            return {}
+        pairs = [pair for pair in linked(self.bonds, self._listed) if pair <= self.known]
+        return persons(self.known, self.survivor, pairs)
+
+    def person(self, patient: PatientId) -> PatientId:
+        """The identity that stands for a person: equal for all that were merged, linked or listed together."""
+        return self._persons.get(patient, patient)
+
+    @cached_property
+    def _connected(self) -> dict[PatientId, frozenset[PatientId]]:
+        """Everyone whom bonds of any kind, in force or not, and lists of identifiers lead to."""
+        joined: Components[PatientId] = Components()
+        for pair in (*(bond.pair for bond in self.bonds), *self._listed):
+            joined.join(pair)
+        sets: dict[PatientId, set[PatientId]] = {}
+        for who in self.known:
+            sets.setdefault(joined.find(who), set()).add(who)
+        return {who: frozenset(those) for those in sets.values() for who in those}
+
+    def related(self, named: Iterable[PatientId]) -> set[PatientId]:
+        """Everyone whose change may change what is derived for these."""
+        out = set(named)
+        for who in tuple(out):
+            if not who.authority:
+                out |= set(self._filed(who.value))
+        for who in tuple(out):
+            out |= self._connected.get(who, frozenset())
+        return out | {other for who in out for other in listing.beside(self.folds.get(who, {}))}
+
+    @cached_property
+    def _by_value(self) -> dict[str, list[PatientId]]:
+        found: dict[str, list[PatientId]] = {}
+        for who in self.known:
+            found.setdefault(who.value, []).append(who)
+        return found
+
+    def _filed(self, value: str) -> list[PatientId]:
+        """The identities an identifier sent without authority may be."""
+        forms = bare_forms(self.rules, value)
+        return [p for form in forms for p in self._by_value.get(form, ()) if self.same_identifier(p, value)]
+
+    def same_identifier(self, patient: PatientId, value: str) -> bool:
+        """Whether an identifier sent without authority may be this patient's."""
+        return patient.value == normal(self.rules, patient.authority, value)
 
     @cached_property
     def _merged_into(self) -> dict[PatientId, list[PatientId]]:
@@ -92,8 +161,28 @@ class Patients:
 
     def candidates(self, value: str) -> tuple[PatientId, ...]:
         """The surviving identities whom a bare identifier may mean, in any authority."""
-        found = {self.survivor(p) for p in self.known if p.value == value}
-        return tuple(sorted(found))
+        return tuple(sorted({self.survivor(p) for p in self._filed(value)}))
+
+    @cached_property
+    def _visits(self) -> Holding[Visit]:
+        return visits.moved(self.bonds, self.survivor)
+
+    def moves_of(self, named: Sequence[PatientId], visit: str | None, said: Version) -> tuple[Bond, ...]:
+        """The moves that made a visit another patient's, the last one's target being whose it is now.
+
+        Args:
+            named: the patient as a message names it.
+            visit: the visit number it names.
+            said: the message's version: where messages that name a merged-away patient are taken at their
+                word, so are those that name a visit's former patient.
+        """
+        for who in named if visit else ():
+            edges = path(self._visits, Visit(self.survivor(who), visit or ""))
+            if not self.rules.follow_merges:
+                edges = edges if all(edge.bond.version > said for edge in edges) else []
+            if any(edge.prior.patient != edge.target.patient for edge in edges):
+                return tuple(edge.bond for edge in edges)
+        return ()
 
     def demographics(self, patient: PatientId) -> dict[str, Winner]:
         """What holds for a patient by field: the survivor's own values first; a merged-away identity's
@@ -110,18 +199,27 @@ class Patients:
                 if said is None:
                     continue
                 weak.append(said)
-                merged_at = self.holding[prior].version.precedence
+                merged_at = self.holding[prior].bond.version.precedence
                 if said.version.precedence.event_time > max(merged_at.event_time, ABSENT):
                     strong.append(said)
             if (best := newest(strong) or newest(weak)) is not None:
                 out[name] = best
         return out
 
-    def presences(self, patient: PatientId) -> list[Presence]:
-        """When the patient came, under whichever identifier."""
-        who = self.survivor(patient)
-        folds = [self.folds.get(p, {}) for p in (who, *self._merged_into.get(who, ()))]
-        return [found for fold in folds for found in presence.read(fold.get(presence.FIELD, {}))]
+    def presences(self, named: Sequence[PatientId], visit: str | None = None) -> list[Presence]:
+        """When a patient came, under whichever identifier; visits by the number that `visit` is now known by
+        are shown as that one. What speaks of a visit that was deleted since is left out."""
+        found = []
+        for who in dict.fromkeys(map(self.survivor, named)):
+            mine = survivor(self._visits, Visit(who, visit or ""))
+            for one in (who, *self._merged_into.get(who, ())):
+                fold = self.folds.get(one, {})
+                for came in presence.read(fold.get(presence.FIELD, {})):
+                    if visits.has_ended(fold, came.visit_number, came.version):
+                        continue
+                    same = visit and survivor(self._visits, Visit(who, came.visit_number)) == mine
+                    found.append(came._replace(visit_number=visit) if same and visit else came)
+        return found
 
     def contradicts(self, patient: PatientId, report: Demographics) -> bool:
         """Whether a report's name or birth date is none that this patient ever had."""

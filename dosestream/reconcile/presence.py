@@ -4,11 +4,12 @@ An A10 speaks of a step of the same visit, or, where one of them names no visit,
 window around it. It moves a step only from SCHEDULED, as the step stood when the patient came.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from dosestream.events.records import Patient
 from dosestream.reconcile.fold import Entry, winner
+from dosestream.reconcile.standing import Word
 from dosestream.reconcile.status import ARRIVED, LIFECYCLE, SCHEDULED
 from dosestream.reconcile.version import ABSENT, Version
 
@@ -17,6 +18,8 @@ FIELD = "arrived"
 TRIGGER = "A10"
 # Where an arrival is read, for the evidence.
 PATH = "MSH-9"
+# What an arrival moves.
+MOVES = frozenset({SCHEDULED})
 
 
 class Presence(NamedTuple):
@@ -26,15 +29,6 @@ class Presence(NamedTuple):
     at: int | None
     version: Version
     control_id: str
-
-
-class Held(NamedTuple):
-    """A status, and the version and message it was said with."""
-
-    status: str
-    version: Version
-    control_id: str
-    path: str
 
 
 def folded(event: Patient) -> dict[str, str]:
@@ -56,27 +50,24 @@ def read(values: Mapping[str, Entry]) -> list[Presence]:
     return found
 
 
-def held_status(
-    said: Sequence[Held],
-    presences: Iterable[Presence],
-    visit_number: str | None,
-    scheduled_at: int | None,
-    window_us: int,
-) -> Held | None:
-    """The newest status of a step: what its messages said (in any order), and its patient's arrivals."""
-    newest = max(said, key=lambda held: held.version, default=None)
-    for presence in presences:
-        version = presence.version._replace(
-            precedence=presence.version.precedence._replace(lifecycle=LIFECYCLE[ARRIVED])
+def words(
+    presences: Iterable[Presence], visit_number: str | None, scheduled_at: int | None, window_us: int
+) -> list[Word]:
+    """What the patient's arrivals say of a step's status."""
+    return [
+        Word(
+            ARRIVED,
+            presence.version._replace(
+                precedence=presence.version.precedence._replace(lifecycle=LIFECYCLE[ARRIVED])
+            ),
+            presence.control_id,
+            PATH,
+            presence.version.received_at,
+            MOVES,
         )
-        before = max((h for h in said if h.version < version), key=lambda held: held.version, default=None)
-        if before is None or before.status != SCHEDULED:
-            continue
-        if not _speaks_of(presence, visit_number, scheduled_at, window_us):
-            continue
-        if newest is None or version > newest.version:
-            newest = Held(ARRIVED, version, presence.control_id, PATH)
-    return newest
+        for presence in presences
+        if _speaks_of(presence, visit_number, scheduled_at, window_us)
+    ]
 
 
 def _speaks_of(

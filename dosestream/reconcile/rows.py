@@ -40,6 +40,7 @@ class OrderRow:
     status: str | None
     state: str
     duplicate_of: str | None = None
+    next_due: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +110,17 @@ class AnomalyRow:
 
 @dataclass(frozen=True, slots=True)
 class GroupRows:
-    """Everything derived from one group."""
+    """Everything derived from one group.
+
+    `window_keys` are the further identifiers it must be joined by: patient, modality family and day of its
+    studies that wait and its orders without a study. A group that shares one is part of it: derive both together.
+    """
 
     studies: tuple[StudyRow, ...] = ()
     orders: tuple[OrderRow, ...] = ()
     links: tuple[StudyOrderRow, ...] = ()
     anomalies: tuple[AnomalyRow, ...] = ()
+    window_keys: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

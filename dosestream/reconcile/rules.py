@@ -10,10 +10,11 @@ from functools import cached_property
 
 import orjson
 
-from dosestream.reconcile.status import STATUS_TABLE
+from dosestream.reconcile.status import STATUS_TABLE, TRANSITIONS
 from dosestream.settings import Settings
 
-HOUR_US = 3_600_000_000
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
 
 
@@ -24,8 +25,19 @@ class Rules:
     authority: str = "HOSP"
     authority_by_source: Mapping[str, str] = field(default_factory=dict)
     authority_alias: Mapping[str, str] = field(default_factory=dict)
+    # By the Institution Name of a report, small letters.
+    authority_by_institution: Mapping[str, str] = field(default_factory=dict)
+    # Authorities whose identifiers are the same with and without leading zeros, in small letters and capitals.
+    ids_without_zeros: frozenset[str] = frozenset()
+    ids_without_case: frozenset[str] = frozenset()
+    # Whether a message that names a merged-away patient speaks of the survivor; else it ends the merge.
+    follow_merges: bool = True
     stop_list: frozenset[str] = frozenset()
     status_table: Mapping[str, str] = field(default_factory=lambda: dict(STATUS_TABLE))
+    transitions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(TRANSITIONS))
+    # Orders have a row from this status on, empty for all.
+    keep_from_status: str = ""
+    duplicate_us: int = 10 * MINUTE_US
     window_us: int = DAY_US
     grace_us: int = DAY_US
     future_tolerance_us: int = DAY_US
@@ -54,9 +66,22 @@ def rules_from(settings: Settings) -> Rules:
     return Rules(
         authority=settings.site.authority,
         authority_by_source={s.name: s.authority for s in settings.source if s.authority},
-        authority_alias=dict(settings.authority_alias),
+        authority_alias=dict(settings.authority_alias)
+        | {alias: one.name for one in settings.authority for alias in one.aliases},
+        authority_by_institution={
+            name.strip().casefold(): authority for name, authority in settings.institution_authority.items()
+        },
+        ids_without_zeros=frozenset(a.name for a in settings.authority if a.leading_zeros == "ignore"),
+        ids_without_case=frozenset(a.name for a in settings.authority if a.case == "ignore"),
+        follow_merges=matching.merged_away == "follow",
         stop_list=frozenset(word.upper() for word in matching.stop_list),
         status_table={**STATUS_TABLE, **settings.order_status},
+        transitions={
+            **TRANSITIONS,
+            **{before: tuple(after.split()) for before, after in settings.order_transitions.items()},
+        },
+        keep_from_status=matching.keep_from_status,
+        duplicate_us=matching.duplicate_minutes * MINUTE_US,
         window_us=int(matching.window_hours * HOUR_US),
         grace_us=int(matching.grace_hours * HOUR_US),
         future_tolerance_us=int(matching.future_tolerance_hours * HOUR_US),

@@ -6,12 +6,14 @@ from functools import cached_property
 
 from dosestream.events.records import Demographics, Study
 from dosestream.mapping.defaults import first_paths
+from dosestream.reconcile.decisions import StudyDecisions
 from dosestream.reconcile.facts import StudyFact
 from dosestream.reconcile.fold import Winner
 from dosestream.reconcile.identity import PatientId, dicom_identity
-from dosestream.reconcile.links import Link, Outcome, PatientReference, StudyKeys
-from dosestream.reconcile.orders import Found
+from dosestream.reconcile.links import Link, Outcome, PatientReference, StudyKeys, meant
+from dosestream.reconcile.modality import family, joined, of_report
 from dosestream.reconcile.patients import CLEARED, FIELDS, PATHS, Patients, shown
+from dosestream.reconcile.rejection import NOTHING_REJECTED, Rejected
 from dosestream.reconcile.rows import Evidence, StudyOrderRow, StudyRow
 from dosestream.reconcile.rules import Rules
 
@@ -44,10 +46,17 @@ class ArrivedStudy:
         """The instance that a header field is taken from: dose reports before others, then the newest."""
         fact = max(
             (f for f in self.facts if wanted(f.event)),
-            key=lambda f: (f.event.kind == "dose_report", f.version),
+            key=lambda f: (f.event.kind == "dose_report", not f.event.rejection_code, f.version),
             default=None,
         )
         return None if fact is None else fact.event
+
+    def first(self, wanted: Callable[[Study], object]) -> Study:
+        """The instance first received of those that say it; some must."""
+        fact = min(
+            (f for f in self.facts if wanted(f.event)), key=lambda f: (f.event.received_at, f.event.event_id)
+        )
+        return fact.event
 
     def value(self, name: str) -> str | None:
         """A text field of the header."""
@@ -85,9 +94,29 @@ class ArrivedStudy:
         found: dict[PatientId, PatientReference] = {}
         for fact in self.facts:
             event = fact.event
-            if (identity := dicom_identity(self.rules, event.source, event.patient)) is not None:
+            identity = dicom_identity(self.rules, event.source, event.patient, event.institution)
+            if identity is not None:
                 found.setdefault(identity, PatientReference(identity, event.patient))
         return tuple(found.values())
+
+    @cached_property
+    def study_at(self) -> int | None:
+        """When the study was made, microseconds since 1970 UTC."""
+        event = self.newest(lambda e: e.study_at is not None)
+        return None if event is None else event.study_at
+
+    @cached_property
+    def modality(self) -> str | None:
+        """By the templates of its dose reports, else as its other instances say."""
+        kinds = (of_report(f.event.dose, f.event.modality) for f in self.facts if f.event.dose is not None)
+        return joined(kind for kind in kinds if kind is not None) or self.value("modality")
+
+    @cached_property
+    def modality_family(self) -> str | None:
+        """The modality as the window sees it; of several kinds the first that says something."""
+        said = [f.event.modality for f in self.facts]
+        kinds = (self.modality or "").split("\\")
+        return next((known for kind in (*kinds, *said) if (known := family(kind))), None)
 
     def keys(self, patients: Patients) -> StudyKeys:
         """What is looked up in the orders."""
@@ -99,6 +128,10 @@ class ArrivedStudy:
             request_fillers=frozenset(self._requested("filler_order_number")),
             patient=self.references[0] if self.references else None,
             patients_disagree=_disagree(self.references, patients),
+            accession_issuer=self.value("accession_issuer") or "",
+            study_at=self.study_at,
+            modality_family=self.modality_family,
+            procedure_code=self.value("procedure_code"),
         )
 
 
@@ -117,13 +150,14 @@ def arrived_studies(facts: Iterable[StudyFact], rules: Rules) -> tuple[ArrivedSt
 
 def _disagree(references: Sequence[PatientReference], patients: Patients) -> bool:
     """Whether the references cannot all be one patient; one without issuer agrees with an equal identifier."""
-    survivors = {patients.survivor(r.identity) for r in references}
-    issued = {s for s in survivors if s.authority}
-    values = {s.value for s in survivors}
+    issued = {patients.person(r.identity) for r in references if r.identity.authority}
+    bare = {r.identity.value for r in references if not r.identity.authority}
     if len(issued) > 1:
         return True
-    return len(values) > 1 and not all(
-        issued & set(patients.candidates(s.value)) for s in survivors if not s.authority
+    return len(issued) + len(bare) > 1 and not all(
+        any(p in issued for p in map(patients.person, patients.candidates(value)))
+        or any(patients.same_identifier(r.identity, value) for r in references if r.identity.authority)
+        for value in bare
     )
 
 
@@ -136,65 +170,106 @@ def patient_of(study: ArrivedStudy, outcome: Outcome, patients: Patients) -> Pat
     if not study.references:
         return None
     reference = study.references[0]
-    if reference.identity.authority:
-        return patients.survivor(reference.identity)
-    meant = [
-        p
-        for p in patients.candidates(reference.identity.value)
-        if not patients.contradicts(p, reference.demographics)
-    ]
-    return meant[0] if len(meant) == 1 else reference.identity
+    found = meant(reference, patients)
+    one_person = len({patients.person(p) for p in found}) == 1
+    return found[0] if one_person else reference.identity
 
 
-def study_row(study: ArrivedStudy, outcome: Outcome, patients: Patients, now: int) -> StudyRow:
+class Citations:
+    """Where each column came from, and when its value was first heard."""
+
+    def __init__(self) -> None:
+        self.evidence: Evidence = {}
+        self.last_received_at = 0
+
+    def cite(self, column: str, control_id: str, path: str, received_at: int) -> None:
+        """Note the message and path of a column, and the first receipt of its value."""
+        self.evidence[column] = {"message": control_id, "path": path}
+        self.heard(received_at)
+
+    def heard(self, received_at: int) -> None:
+        """Note the first receipt of something that decides the row."""
+        self.last_received_at = max(self.last_received_at, received_at)
+
+
+def study_row(
+    study: ArrivedStudy,
+    outcome: Outcome,
+    decisions: StudyDecisions,
+    patients: Patients,
+    now: int,
+    rejection: Rejected = NOTHING_REJECTED,
+) -> StudyRow:
     """The row of dose.study, dose columns apart. `now` is the newest tick, microseconds since 1970 UTC."""
     rules = study.rules
     order = outcome.links[0].order if outcome.links else None
-    evidence: Evidence = {}
+    cited = Citations()
 
-    def from_order(column: str, name: str | None = None) -> str | None:
-        found = None if order is None else order.field(name or column)
+    def from_order(column: str) -> str | None:
+        found = None if order is None else order.field(column)
         if found is None:
             return None
-        evidence[column] = _cite(found, name or column)
+        event = found.fact.event
+        cited.cite(
+            column, event.control_id, event.paths.get(column) or FIRST_PATHS[column], event.received_at
+        )
         return found.value
 
-    def from_header(column: str, name: str | None = None) -> str | None:
-        event = study.newest(lambda e: getattr(e, name or column) not in ("", CLEARED))
+    def from_header(column: str) -> str | None:
+        event = study.newest(lambda e: getattr(e, column) not in ("", CLEARED))
         if event is None:
             return None
         if column in TAGS:
-            evidence[column] = {"message": event.control_id, "path": TAGS[column]}
-        return str(getattr(event, name or column))
+            value = getattr(event, column)
+            first = study.first(lambda e: getattr(e, column) == value)
+            cited.cite(column, first.control_id, TAGS[column], first.received_at)
+        return str(getattr(event, column))
 
     who = patient_of(study, outcome, patients)
-    identified = who is not None and who in patients.known
-    hl7 = patients.demographics(who) if who is not None and identified else {}
+    hl7 = patients.demographics(who) if who is not None and who in patients.known else {}
     header = next((r.demographics for r in study.references), None) or study.facts[0].event.patient
-    demographics = {name: _demographic(name, hl7.get(name), study, header, evidence) for name in FIELDS}
+    demographics = {name: _demographic(name, hl7.get(name), study, header, cited) for name in FIELDS}
     if who is not None:
-        evidence["patient_id"] = _patient_evidence(study, outcome)
-
-    code, scheme, meaning = _procedure(study, outcome, evidence)
+        _cite_patient(study, outcome, who, patients, cited)
+    code, scheme, meaning = _procedure(study, outcome, cited)
     dated = study.newest(lambda e: e.study_at is not None)
     if dated is not None:
-        evidence["study_datetime"] = {"message": dated.control_id, "path": TAGS["study_datetime"]}
-    closes = (
-        dated.study_at if dated is not None and dated.study_at is not None else study.first_received_at
-    ) + (rules.window_us + rules.grace_us)
-    if outcome.state == "conflict":
-        evidence["conflict"] = outcome.reason
-        evidence["candidates"] = [_candidate(one) for one in outcome.candidates]
+        first = study.first(lambda e: e.study_at == dated.study_at)
+        cited.cite("study_datetime", first.control_id, TAGS["study_datetime"], first.received_at)
     accession = from_order("accession_number") or from_header("accession_number")
     if accession is None and study.request_accessions:
         accession = study.request_accessions[0]
-        evidence["accession_number"] = {"message": study.facts[-1].event.control_id, "path": "(0040,A370)"}
+        referring = study.first(lambda e: any(r.accession_number == accession for r in e.requests))
+        cited.cite("accession_number", referring.control_id, "(0040,A370)", referring.received_at)
     status = None if order is None else order.status
     if status is not None:
-        evidence["order_status"] = {"message": status.control_id, "path": status.path}
+        cited.cite("order_status", status.control_id, status.path, status.first_received_at)
+    for decision in (decisions.exclusion, *(decisions.linked if order is not None else ())):
+        if decision is not None:
+            cited.heard(decision.received_at)
+    if (note := rejection.note) is not None:
+        cited.heard(note.received_at)
+    begun = study.study_at if study.study_at is not None else study.first_received_at
+    # A scanner whose clock is ahead keeps no row open for years.
+    begun = min(begun, study.first_received_at + rules.future_tolerance_us)
+    closes = begun + rules.window_us + rules.grace_us
+    closed = now > closes
+    state = "unmatched" if outcome.state == "waiting" and closed else outcome.state
+    if outcome.reason:
+        cited.evidence["reason"] = outcome.reason
+    if outcome.candidates:
+        cited.evidence["candidates"] = [_candidate(one) for one in outcome.candidates]
+    if decisions.exclusion is not None:
+        cited.evidence["excluded"] = {"decision": decisions.exclusion.event_id, "by": decisions.exclusion.by}
+    elif note is not None:
+        cited.evidence["rejected"] = {
+            "message": note.control_id,
+            "path": f"(0040,A043) {note.rejection_code}",
+            "instances": sorted(rejection.notes),
+        }
     return StudyRow(
         study_instance_uid=study.study_instance_uid,
-        study_datetime=None if dated is None else dated.study_at,
+        study_datetime=study.study_at,
         study_local_datetime=None if dated is None else dated.study_local or None,
         study_time_zone=None if dated is None else dated.study_zone or None,
         institution=study.value("institution"),
@@ -220,14 +295,22 @@ def study_row(study: ArrivedStudy, outcome: Outcome, patients: Patients, now: in
         station_name=study.value("station_name"),
         manufacturer=study.value("manufacturer"),
         model=study.value("model"),
-        link_state=outcome.state,
+        link_state=state,
         link_method=outcome.links[0].method if outcome.links else None,
-        phase="final" if now > closes else "provisional",
-        excluded=False,
+        phase=_phase(closed, cited.last_received_at > closes),
+        excluded=decisions.exclusion is not None or rejection.excluded,
         header_modality=study.value("modality"),
-        next_due=None if now > closes else closes + 1,
-        evidence=evidence,
+        next_due=None if closed else closes + 1,
+        evidence=cited.evidence,
     )
+
+
+def _phase(closed: bool, heard_late: bool) -> str:
+    """Provisional while the window and its grace are open; then final, or amended where a value that holds
+    was first heard after they closed."""
+    if not closed:
+        return "provisional"
+    return "amended" if heard_late else "final"
 
 
 def study_orders(study: ArrivedStudy, outcome: Outcome) -> tuple[StudyOrderRow, ...]:
@@ -248,54 +331,69 @@ def study_orders(study: ArrivedStudy, outcome: Outcome) -> tuple[StudyOrderRow, 
 
 
 def _demographic(
-    name: str, said: Winner | None, study: ArrivedStudy, header: Demographics, evidence: Evidence
+    name: str, said: Winner | None, study: ArrivedStudy, header: Demographics, cited: Citations
 ) -> str | None:
     """HL7's word where it valued or cleared the field, else the report's."""
     column = f"patient_{name}"
     if said is not None:
-        evidence[column] = {"message": said.control_id, "path": PATHS[name]}
+        cited.cite(column, said.control_id, PATHS[name], said.first_received_at)
         return shown(said)
     value: str = getattr(header, name)
     if value in ("", CLEARED):
         return None
-    control_id = next(
-        (f.event.control_id for f in study.facts if getattr(f.event.patient, name) == value),
-        study.facts[0].event.control_id,
-    )
-    evidence[column] = {"message": control_id, "path": TAGS[column]}
+    first = study.first(lambda e: getattr(e.patient, name) == value)
+    cited.cite(column, first.control_id, TAGS[column], first.received_at)
     return value
 
 
-def _patient_evidence(study: ArrivedStudy, outcome: Outcome) -> Evidence:
-    patient = outcome.links[0].order.patient if outcome.links else None
-    if patient is not None:
-        named_in = outcome.links[0].order.first(lambda f: f.event.patient == patient.event.patient)
-        return {"message": named_in.event.control_id, "path": "PID-3"}
-    named = next(f.event for f in study.facts if f.event.patient.identifiers)
-    return {"message": named.control_id, "path": TAGS["patient_id"]}
+def _cite_patient(
+    study: ArrivedStudy, outcome: Outcome, who: PatientId, patients: Patients, cited: Citations
+) -> None:
+    """Cite who said whose study it is, and the merges that moved it since."""
+    named = outcome.links[0].order.patient if outcome.links else None
+    if named is not None:
+        order = outcome.links[0].order
+        event = order.first(lambda f: f.event.patient == named.event.patient).event
+        cited.cite("patient_id", event.control_id, "PID-3", event.received_at)
+        named_as = [order.identities[0]]
+    else:
+        reference = study.references[0]
+        instance = study.first(lambda e: e.patient == reference.demographics)
+        cited.cite("patient_id", instance.control_id, TAGS["patient_id"], instance.received_at)
+        named_as = [reference.identity]
+        if not reference.identity.authority:
+            bare = reference.identity.value
+            named_as = [p for p in patients.known if p.value == bare and patients.survivor(p) == who]
+    if outcome.links:
+        for move in outcome.links[0].order.moves:
+            cited.heard(move.version.received_at)
+    for identity in named_as:
+        for merge in patients.merges_behind(identity):
+            cited.heard(merge.version.received_at)
 
 
 def _procedure(
-    study: ArrivedStudy, outcome: Outcome, evidence: Evidence
+    study: ArrivedStudy, outcome: Outcome, cited: Citations
 ) -> tuple[str | None, str | None, str | None]:
     """Code, scheme and meaning of one source: the linked order, else what the report itself says.
-    Where orders are in conflict nothing is said."""
+    Where orders are in conflict or ambiguous nothing is said."""
     if outcome.links and (fact := outcome.links[0].order.procedure) is not None:
         event = fact.event
         told = outcome.links[0].order.first(lambda f: f.event.procedure_code == event.procedure_code).event
         path = told.paths.get("procedure_code") or FIRST_PATHS["procedure_code"]
-        evidence["procedure_code"] = {"message": told.control_id, "path": path}
+        cited.cite("procedure_code", told.control_id, path, told.received_at)
         return _triple(event.procedure_code, event.procedure_scheme, event.procedure_meaning)
-    if outcome.state == "conflict":
+    if outcome.candidates:
         return None, None, None
     own = study.newest(lambda e: e.procedure_code or e.procedure_meaning)
     if own is not None:
-        evidence["procedure_code"] = {"message": own.control_id, "path": TAGS["procedure_code"]}
+        first = study.first(lambda e: e.procedure_code == own.procedure_code)
+        cited.cite("procedure_code", first.control_id, TAGS["procedure_code"], first.received_at)
         return _triple(own.procedure_code, own.procedure_scheme, own.procedure_meaning)
     for fact_ in study.facts:
         for request in fact_.event.requests:
             if request.procedure_code or request.procedure_meaning:
-                evidence["procedure_code"] = {"message": fact_.event.control_id, "path": "(0032,1064)"}
+                cited.cite("procedure_code", fact_.event.control_id, "(0032,1064)", fact_.event.received_at)
                 return _triple(request.procedure_code, request.procedure_scheme, request.procedure_meaning)
     return None, None, None
 
@@ -303,11 +401,6 @@ def _procedure(
 def _triple(*values: str) -> tuple[str | None, str | None, str | None]:
     code, scheme, meaning = (None if value in ("", CLEARED) else value for value in values)
     return code, scheme, meaning
-
-
-def _cite(found: Found, name: str) -> Evidence:
-    event = found.fact.event
-    return {"message": event.control_id, "path": event.paths.get(name) or FIRST_PATHS[name]}
 
 
 def _candidate(one: Link) -> Evidence:

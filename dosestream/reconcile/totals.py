@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from math import fsum
 
 from dosestream.events.records import DoseReport, IrradiationEvent, Study
+from dosestream.reconcile.modality import joined, of_report
 from dosestream.reconcile.rows import DoseSummary, DoseTotalRow
 
-# Order in which kinds are joined in the modality column.
-KINDS = ("CT", "RF", "DX", "MG", "NM", "PT")
 FLUOROSCOPY = "fluoro"
 
 
@@ -191,19 +190,4 @@ def _belongs(event: IrradiationEvent, total: object) -> bool:
 
 
 def _modality(reports: Iterable[Report]) -> str | None:
-    """CT, MG, RF, DX, NM or PT; several kinds joined in order with a backslash."""
-    kinds = {kind for report in reports if (kind := _kind(report)) is not None}
-    return "\\".join(kind for kind in KINDS if kind in kinds) or None
-
-
-def _kind(report: Report) -> str | None:
-    match report.dose.template:
-        case "10011":
-            return "CT"
-        case "10001" if report.dose.mammography:
-            return "MG"
-        case "10001":
-            return "RF" if report.dose.fluoroscopy else "DX"
-        case "10021":
-            return "PT" if report.event.modality == "PT" else "NM"
-    return None
+    return joined(kind for r in reports if (kind := of_report(r.dose, r.event.modality)) is not None)

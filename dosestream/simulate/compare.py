@@ -34,17 +34,24 @@ class Kind(NamedTuple):
         view: name of the public view.
         names: columns a row is found by, the surest first: the first of them that the line values must agree.
         exclusive: every row that shares one of `names` with the truth must be one of its lines.
+        narrow: columns that tell rows of one name apart: two hospitals may give one number.
     """
 
     view: str
     names: tuple[str, ...]
     exclusive: bool
+    narrow: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = {
     "study": Kind("study", ("study_instance_uid",), True),
-    "order": Kind("imaging_order", ("accession_number", "filler_order_number", "placer_order_number"), True),
-    "patient": Kind("patient", ("patient_id",), False),
+    "order": Kind(
+        "imaging_order",
+        ("accession_number", "filler_order_number", "placer_order_number"),
+        True,
+        ("filler_order_number", "placer_order_number"),
+    ),
+    "patient": Kind("patient", ("patient_id",), False, ("patient_authority",)),
 }
 
 
@@ -93,6 +100,9 @@ def differences(kind: Kind, lines: Sequence[Line], rows: Sequence[Row]) -> list[
         name = next(name for name in kind.names if line.get(name) is not None)
         key = f"{kind.view} {line[name]}"
         numbers = index.get((name, line[name]), [])
+        if len(numbers) > 1:
+            alike = [n for n in numbers if all(rows[n].get(c) == line[c] for c in kind.narrow if c in line)]
+            numbers = alike if len(alike) == 1 else numbers
         taken.update(numbers)
         if not numbers:
             found.append(Difference(key, "row", "one row", "none"))

@@ -12,7 +12,7 @@ from dosestream.simulate import hl7_messages, people
 from dosestream.simulate.hospital import HIS, RIS, Hospital
 from dosestream.simulate.scenarios import SCENARIOS
 from dosestream.simulate.timeline import HL7, HOUR, SECOND, Step
-from dosestream.simulate.truth import Line, truth
+from dosestream.simulate.truth import Clock, Line, truth
 
 # Share of ADT among the HL7 messages of a day.
 ADT_SHARE = 0.8
@@ -155,7 +155,7 @@ def nonsense(h: Hospital) -> None:
 
 def _played(h: Hospital, until: date) -> Day:
     end = datetime(until.year, until.month, until.day, tzinfo=UTC) + timedelta(days=1)
-    return Day(h.timeline(), truth(h, int(end.timestamp()) * SECOND))
+    return Day(h.timeline(), truth(h, Clock(int(end.timestamp()) * SECOND)))
 
 
 def answers(day: Day) -> Mapping[str, int]:

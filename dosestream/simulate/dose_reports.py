@@ -68,6 +68,7 @@ class Header:
         person: None where the scanner was given no patient.
         accession: Accession Number of the header, often empty.
         description: Study Description, often empty: then the report has no procedure information.
+        procedure_code: written as Procedure Code Sequence (0008,1032) where it is not empty.
     """
 
     study_uid: str
@@ -80,10 +81,12 @@ class Header:
     accession: str = ""
     description: str = ""
     request: Request | None = None
+    procedure_code: str = ""
+    procedure_meaning: str = ""
 
 
-def report(header: Header, exposures: Exposures) -> bytes:
-    """One dose report as a DICOM file (PS3.10)."""
+def report(header: Header, exposures: Exposures = ()) -> bytes:
+    """One dose report as a DICOM file (PS3.10); without exposures it ends before its content sequence."""
     room = header.room
     kind = KINDS[room.kind]
     dataset = _header(header, XRayRadiationDoseSRStorage, "SR")
@@ -102,12 +105,20 @@ def report(header: Header, exposures: Exposures) -> bytes:
     template.MappingResource = "DCMR"
     template.TemplateIdentifier = kind.template
     dataset.ContentTemplateSequence = Items([template])
+    if exposures:
+        dataset.ContentSequence = _content(header, exposures)
+    return _file(dataset, room)
+
+
+def _content(header: Header, exposures: Exposures) -> Items:
+    room = header.room
+    kind = KINDS[room.kind]
     intent = code(
         snomed("has intent", room.dialect),
         snomed("diagnostic intent", room.dialect),
         relationship="HAS CONCEPT MOD",
     )
-    dataset.ContentSequence = Items(
+    return Items(
         [
             code(dcm("121058"), kind.procedure_reported(room), intent, relationship="HAS CONCEPT MOD"),
             *_observer(room),
@@ -120,7 +131,6 @@ def report(header: Header, exposures: Exposures) -> bytes:
             *kind.content(exposures, room),
         ]
     )
-    return _file(dataset, room)
 
 
 def image(header: Header) -> bytes:
@@ -170,6 +180,8 @@ def _header(header: Header, sop_class: str, modality: str) -> Dataset:
         dataset.TimezoneOffsetFromUTC = "+0000"
     if header.description:
         dataset.StudyDescription = header.description
+    if header.procedure_code:
+        dataset.ProcedureCodeSequence = coded(Code(header.procedure_code, "SIM", header.procedure_meaning))
     dataset.PatientName = person.name if person else ""
     dataset.PatientID = person.identifier if person else ""
     if person and room.issuer:

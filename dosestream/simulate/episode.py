@@ -1,7 +1,8 @@
 """What most stories have in common: somebody is registered, an exam is ordered, a scan is done and reported."""
 
-from dosestream.simulate.hospital import Chart, Hospital, Order, Scan
+from dosestream.simulate.hospital import Hospital
 from dosestream.simulate.procedures import Room
+from dosestream.simulate.records import Chart, Order, Scan
 from dosestream.simulate.timeline import MINUTE
 
 

@@ -61,7 +61,8 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What a PID says. `name` is a DICOM PN: family^given^middle^prefix^suffix."""
+    """What a PID says. `name` is a DICOM PN: family^given^middle^prefix^suffix. `national`, where it is known, is a
+    second repetition of PID-3 under the authority `NAT`."""
 
     identifier: str
     authority: str
@@ -70,6 +71,7 @@ class Person:
     sex: str
     address: str = ""
     cleared: frozenset[str] = frozenset()
+    national: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +127,17 @@ def cx(identifier: str, authority: str) -> str:
     return f"{identifier}^^^{authority}^MR" if authority else identifier
 
 
+def identifiers(person: Person) -> str:
+    """PID-3: the hospital's own identifier first."""
+    own = cx(person.identifier, person.authority) if person.identifier else ""
+    return f"{own}~{person.national}^^^NAT^NI" if person.national else own
+
+
 def pid(person: Person) -> str:
     """PID. A field named in `cleared` is sent as two double quotes."""
     fields = {
         1: "1",
-        3: cx(person.identifier, person.authority) if person.identifier else "",
+        3: identifiers(person),
         5: xpn(person.name),
         7: person.birth_date.strftime("%Y%m%d") if person.birth_date else "",
         8: person.sex,

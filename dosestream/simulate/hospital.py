@@ -5,7 +5,7 @@ truth (`truth.py`) is read from the world afterwards, so it says what happened, 
 conclude from the messages.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from random import Random
@@ -15,6 +15,8 @@ from dosestream.simulate import dose_reports, hl7_messages, people
 from dosestream.simulate.dose_reports import KINDS, Exposures, Header, Request
 from dosestream.simulate.hl7_messages import OrderGroup, Person, Sender
 from dosestream.simulate.procedures import CATALOGUE, ROOMS, Procedure, Room
+from dosestream.simulate.records import Chart, Order, Scan
+from dosestream.simulate.said import Said
 from dosestream.simulate.timeline import DICOM, HL7, SECOND, Step, in_order
 
 # What the status of an order is called once these two codes (ORC-1, ORC-5) were the last said about it.
@@ -37,75 +39,6 @@ RIS2 = Sender("RIS2", "RIS2", "RADIOLOGY", "2.5.1", "UNICODE UTF-8")
 ORDER_FORMS = {"ORM": hl7_messages.orm, "OMG": hl7_messages.omg, "OMI": hl7_messages.omi}
 
 
-@dataclass(eq=False, slots=True)
-class Chart:
-    """A patient record under one identifier. `told` once an ADT has named it."""
-
-    identifier: str
-    authority: str
-    name: str
-    birth_date: date | None
-    sex: str
-    address: str
-    merged_into: "Chart | None" = None
-    told: bool = False
-
-    def survivor(self) -> "Chart":
-        """The record this one ended up in, itself where nobody merged it."""
-        return self if self.merged_into is None else self.merged_into.survivor()
-
-    def person(self) -> Person:
-        return Person(
-            self.identifier, self.authority, self.name, self.birth_date, self.sex, address=self.address
-        )
-
-
-@dataclass(eq=False, slots=True)
-class Order:
-    """An imaging order. `told` holds the attributes that some message has named; the rest nobody outside knows."""
-
-    chart: Chart
-    procedure: Procedure
-    modality: str
-    placer: str
-    filler: str
-    accession: str
-    requested_procedure_id: str
-    step_id: str
-    study_uid: str
-    scheduled_at: int
-    group: str = ""
-    status: str = ""
-    told: set[str] = field(default_factory=set)
-
-
-@dataclass(eq=False, slots=True)
-class Scan:
-    """A study done.
-
-    Attributes:
-        chart: who was scanned; None where the scanner was told nobody.
-        orders: what it was done for, the primary first.
-        link_state, link_method: as the scenario means it; `conflict` where the wrong worklist entry was chosen.
-        accession: what the reports say.
-        counted: the exposures of each report whose totals count.
-    """
-
-    chart: Chart | None
-    room: Room
-    procedure: Procedure
-    study_uid: str
-    study_at: int
-    orders: tuple[Order, ...]
-    link_state: str
-    link_method: str
-    accession: str
-    request: Request | None = None
-    description: str = ""
-    counted: list[Exposures] = field(default_factory=list)
-    dose: bool = True
-
-
 @dataclass(slots=True)
 class Hospital:
     """One site on one day.
@@ -115,6 +48,11 @@ class Hospital:
         day: the day played.
         tag: digits unique to site, day and seed, part of every identifier.
         default_authority: this site's authority is the receiver's default, so a system may leave it out.
+        write: how scanners write a dose report.
+        said: which message said what.
+        skewed: control ids of messages stamped by a clock that is wrong.
+        neighbours: other hospitals give some of the numbers that this one gives.
+        clocks_ahead: some clocks may run ahead; False stamps their messages right.
     """
 
     rng: Random
@@ -127,6 +65,11 @@ class Hospital:
     scans: list[Scan] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     serials: dict[str, int] = field(default_factory=dict)
+    write: Callable[[Header, Exposures], bytes] = dose_reports.report
+    said: Said = field(default_factory=Said)
+    skewed: set[str] = field(default_factory=set)
+    neighbours: bool = False
+    clocks_ahead: bool = True
 
     # Identifiers and time.
 
@@ -135,9 +78,16 @@ class Hospital:
         self.serials[prefix] = self.serials.get(prefix, 0) + 1
         return f"{prefix}{self.tag}{self.serials[prefix]:0{width}d}"
 
+    def common(self, kind: str) -> str:
+        """The next number of a kind as every hospital of these days and seed counts them: a neighbour gives the same."""
+        self.serials[f"common {kind}"] = number = self.serials.get(f"common {kind}", 0) + 1
+        return f"{self.tag[-9:]}{number:05d}"
+
     def uid(self) -> str:
-        """A UID from a UUID (PS3.5, B.2)."""
-        return f"2.25.{UUID(int=self.rng.getrandbits(128), version=4).int}"
+        """A UID from a UUID (PS3.5, B.2), of those with 39 digits: so files of one shape are of one length."""
+        while len(digits := str(UUID(int=self.rng.getrandbits(128), version=4).int)) < 39:
+            pass
+        return f"2.25.{digits}"
 
     def clock(self, hours: float) -> int:
         """A time of the day played, microseconds since 1970 UTC, in whole seconds."""
@@ -182,13 +132,16 @@ class Hospital:
         sender: Sender | None = None,
         held: int = 0,
         cleared: frozenset[str] = frozenset(),
+        off: int = 0,
     ) -> None:
-        """An ADT message about the record as it is now."""
+        """An ADT message about the record as it is now; `off`: its sender's clock is wrong by so much."""
         chart.told = True
         person = replace(chart.person(), cleared=cleared)
         sender = sender or (EMR if trigger in ("A28", "A31") else HIS)
         name = self.control_id(sender)
-        body = hl7_messages.adt(sender, trigger, at, name, person, location="RAD^^1")
+        off = self._skew(name, off)
+        body = hl7_messages.adt(sender, trigger, at + off, name, person, location="RAD^^1")
+        self.said.of_patient(name, chart)
         self.say(sender, at, f"ADT^{trigger}", name, body, held)
 
     def merge(self, retired: Chart, survivor: Chart, at: int, trigger: str = "A40", held: int = 0) -> None:
@@ -198,6 +151,8 @@ class Hospital:
         name = self.control_id(HIS)
         prior = hl7_messages.cx(retired.identifier, retired.authority)
         body = hl7_messages.adt(HIS, trigger, at, name, survivor.person(), prior=prior)
+        self.said.of_patient(name, survivor)
+        self.said.note(name, retired, "merged", survivor)
         self.say(HIS, at, f"ADT^{trigger}", name, body, held)
 
     def renumber(self, chart: Chart, at: int, held: int = 0) -> Chart:
@@ -235,7 +190,13 @@ class Hospital:
         self._order_message(HIS, "ORM", (order,), "NW", "", at, held, named)
 
     def schedule(
-        self, orders: Sequence[Order], at: int, form: str = "ORM", held: int = 0, placer: bool = True
+        self,
+        orders: Sequence[Order],
+        at: int,
+        form: str = "ORM",
+        held: int = 0,
+        placer: bool = True,
+        off: int = 0,
     ) -> None:
         """The RIS schedules orders in one message, with every number it gave them (IHE RAD-4)."""
         named = {
@@ -248,15 +209,22 @@ class Hospital:
             "modality",
         }
         named |= {"placer"} if placer else set()
-        self._order_message(self._ris(form), form, orders, "NW", "SC", at, held, named)
+        self._order_message(self._ris(form), form, orders, "NW", "SC", at, held, named, off)
 
     def progress(
-        self, order: Order, at: int, control: str, status: str, held: int = 0, brief: bool = False
+        self,
+        order: Order,
+        at: int,
+        control: str,
+        status: str,
+        held: int = 0,
+        brief: bool = False,
+        off: int = 0,
     ) -> None:
         """The RIS reports a change of status; `brief` names the order by its numbers only."""
         named = {"placer", "filler", "procedure"} & (order.told | {"filler", "procedure"})
         named |= set() if brief else {"accession", "requested_procedure_id", "step_id", "modality"}
-        self._order_message(RIS, "ORM", (order,), control, status, at, held, named)
+        self._order_message(RIS, "ORM", (order,), control, status, at, held, named, off)
 
     def withdraw(self, order: Order, at: int, held: int = 0) -> None:
         """The HIS cancels its order, naming the placer number alone."""
@@ -287,18 +255,22 @@ class Hospital:
         at: int,
         held: int,
         named: set[str],
+        off: int = 0,
     ) -> None:
         groups = []
+        name = self.control_id(sender)
+        off = self._skew(name, off)
         for order in orders:
             order.status = STATUS[control, status]
-            groups.append(self._group(order, control, status, at, named))
+            groups.append(self._group(order, control, status, at + off, named))
             order.told |= named - ({"study_uid"} if not order.study_uid else set())
         person = orders[0].chart.person()
         if sender is not HIS:
             person = self._known_to_ris(orders[0].chart)
-        name = self.control_id(sender)
+        for order in orders:
+            self.said.of_order(name, order, named, person, form)
         kind = {"ORM": "ORM^O01", "OMG": "OMG^O19", "OMI": "OMI^O23"}[form]
-        body = ORDER_FORMS[form](sender, at, name, person, groups)
+        body = ORDER_FORMS[form](sender, at + off, name, person, groups)
         self.say(sender, at, kind, name, body, held)
 
     def _group(self, order: Order, control: str, status: str, at: int, named: set[str]) -> OrderGroup:
@@ -328,6 +300,13 @@ class Hospital:
 
     def _ris(self, form: str) -> Sender:
         return RIS if form == "ORM" else RIS2
+
+    def _skew(self, name: str, off: int) -> int:
+        """How far the clock that stamps this message is off."""
+        off = off if self.clocks_ahead else min(off, 0)
+        if off:
+            self.skewed.add(name)
+        return off
 
     def control_id(self, sender: Sender) -> str:
         """The next MSH-10 of a system, at most 20 characters."""
@@ -368,9 +347,7 @@ class Hospital:
             scan.counted.clear()
         scan.counted.append(exposures)
         header = self._header(scan, at)
-        self._store(
-            scan, header.instance_uid, "dose report", dose_reports.report(header, exposures), at, held
-        )
+        self._store(scan, header.instance_uid, "dose report", self.write(header, exposures), at, held)
 
     def image(self, scan: Scan, at: int, held: int = 0) -> None:
         """The scanner sends an image and no dose report."""
@@ -379,6 +356,9 @@ class Hospital:
         self._store(scan, header.instance_uid, "image", dose_reports.image(header), at, held)
 
     def _header(self, scan: Scan, at: int) -> Header:
+        person = scan.chart.person() if scan.chart else None
+        if person and scan.typed:
+            person = replace(person, name=people.typed(person.name))
         return Header(
             study_uid=scan.study_uid,
             series_uid=self.uid(),
@@ -386,12 +366,15 @@ class Hospital:
             room=scan.room,
             study_at=scan.study_at,
             content_at=at,
-            person=scan.chart.person() if scan.chart else None,
+            person=person,
             accession=scan.accession,
             description=scan.description,
             request=scan.request,
+            procedure_code=scan.procedure_code,
+            procedure_meaning=scan.procedure.meaning,
         )
 
     def _store(self, scan: Scan, name: str, kind: str, body: bytes, at: int, held: int) -> None:
         sent = at + held + self.rng.randint(5, 40) * SECOND
+        self.said.note(name, scan, "arrived", True)
         self.steps.append(Step(sent, at, DICOM, scan.room.ae_title, name, kind, body, "0000"))

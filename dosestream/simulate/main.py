@@ -1,5 +1,6 @@
 """`dosestream simulate`: writes days of the simulated hospital to a folder, and plays them where asked."""
 
+import contextlib
 import json
 import sys
 import time
@@ -14,7 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dosestream.simulate.compare import Difference, compare
 from dosestream.simulate.day import Day, plan
+from dosestream.simulate.history import OVER_DAYS, history
 from dosestream.simulate.play import Ports, play
+from dosestream.simulate.score import score
 from dosestream.simulate.sr_content import stamp
 from dosestream.simulate.timeline import HL7, Step, in_order
 from dosestream.simulate.truth import Line, to_jsonl
@@ -28,7 +31,13 @@ TIMELINE = "timeline.jsonl"
 
 
 def simulate(
-    days: int, sites: int, seed: int, out: Path, send_to: Mapping[str, Any] | None, base: date | None = None
+    days: int,
+    sites: int,
+    seed: int,
+    out: Path,
+    send_to: Mapping[str, Any] | None,
+    base: date | None = None,
+    by_chance: bool = False,
 ) -> int:
     """Write `out/hl7`, `out/dicom`, `out/timeline.jsonl` and `out/truth.jsonl`; play them if asked.
 
@@ -38,6 +47,8 @@ def simulate(
         seed: the same seed and base make the same bytes.
         send_to: the content of a ready file: where to play the days; None plays nothing.
         base: today (UTC) unless given.
+        by_chance: a history drawn by chance instead of scripted days; it ends `OVER_DAYS` days before `base`, so
+            that every window is over.
 
     Returns:
         0; 1 where a message was not answered as it must be or the dose database disagrees with the truth;
@@ -48,15 +59,7 @@ def simulate(
         console.print("Give at least one day, and 1 to 99 sites.")
         return 2
     base = base or datetime.now(UTC).date()
-    with _progress(console) as progress:
-        task = progress.add_task("planning", total=days * sites)
-        planned: list[Day] = []
-        for back in reversed(range(days)):
-            for site in range(1, sites + 1):
-                planned.append(plan(seed, base - timedelta(days=back), site, sites, until=base))
-                progress.advance(task)
-    steps = in_order([step for day in planned for step in day.timeline])
-    lines = [line for day in planned for line in day.truth()]
+    steps, lines = (_drawn if by_chance else _scripted)(days, sites, seed, base, console)
     try:
         write(out, steps, lines)
     except OSError as error:
@@ -70,6 +73,27 @@ def simulate(
         f"{messages} HL7 messages and {len(steps) - messages} DICOM objects are in {out}, the truth in truth.jsonl"
     )
     return 0 if send_to is None else _send(steps, lines, send_to, console)
+
+
+Played = tuple[tuple[Step, ...], list[Line]]
+
+
+def _scripted(days: int, sites: int, seed: int, base: date, console: Console) -> Played:
+    planned: list[Day] = []
+    with _progress(console) as progress:
+        task = progress.add_task("planning", total=days * sites)
+        for back in reversed(range(days)):
+            for site in range(1, sites + 1):
+                planned.append(plan(seed, base - timedelta(days=back), site, sites, until=base))
+                progress.advance(task)
+    steps = in_order([step for day in planned for step in day.timeline])
+    return steps, [line for day in planned for line in day.truth()]
+
+
+def _drawn(days: int, sites: int, seed: int, base: date, console: Console) -> Played:
+    with console.status("planning"):
+        played = history(seed, base - timedelta(days=OVER_DAYS), days, sites, compressed=True)
+        return played.timeline, list(played.truth())
 
 
 class ForeignFolderError(Exception):
@@ -141,6 +165,8 @@ def _send(steps: Sequence[Step], lines: Sequence[Line], ready: Mapping[str, Any]
     differing = await_truth(str(ready["postgres"]), lines, PATIENCE_S)
     for difference in differing[:SHOWN]:
         print(difference, file=sys.stderr)
+    with contextlib.suppress(psycopg.OperationalError):
+        print(score(str(ready["postgres"]), lines))
     if differing:
         print(f"the dose database differs from the truth in {len(differing)} cells", file=sys.stderr)
     else:

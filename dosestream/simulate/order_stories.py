@@ -1,8 +1,9 @@
 """Stories about what was ordered: late, held, cancelled, corrected and double orders."""
 
 from dosestream.simulate.episode import ordered, registered, scanned
-from dosestream.simulate.hospital import Hospital, Order
+from dosestream.simulate.hospital import Hospital
 from dosestream.simulate.procedures import CATALOGUE, Procedure, Room
+from dosestream.simulate.records import Order
 from dosestream.simulate.timeline import HOUR, MINUTE
 
 

@@ -1,6 +1,6 @@
 """Who comes to the simulated hospital: names, birth dates and addresses, all invented."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from random import Random
 
@@ -46,3 +46,15 @@ def other_family(rng: Random, name: str) -> str:
     """The name with another family name, as after a marriage."""
     family, _, rest = name.partition("^")
     return f"{rng.choice([other for other in FAMILIES if other != family])}^{rest}"
+
+
+def typed(name: str) -> str:
+    """The name as somebody types it: family and given name in capitals."""
+    return "^".join(name.split("^")[:2]).upper()
+
+
+def unlike(rng: Random, name: str, sex: str) -> Human:
+    """Somebody who cannot be taken for the one of this name and sex."""
+    somebody = human(rng, sex="M" if sex == "F" else "F")
+    family = other_family(rng, name).split("^")[0]
+    return replace(somebody, name="^".join([family, *somebody.name.split("^")[1:]]))

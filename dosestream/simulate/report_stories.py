@@ -1,11 +1,9 @@
 """Stories about what the scanner says: which evidence names the order, and how reports of one study add up."""
 
-from dataclasses import replace
-
 from dosestream.simulate import people
 from dosestream.simulate.dose_reports import Request
 from dosestream.simulate.episode import ordered, registered, scanned
-from dosestream.simulate.hospital import Chart, Hospital
+from dosestream.simulate.hospital import Hospital
 from dosestream.simulate.procedures import Room
 from dosestream.simulate.timeline import HOUR, MINUTE
 
@@ -68,7 +66,7 @@ def wrong_worklist_entry(h: Hospital, room: Room, at: int) -> None:
     """The technologist picks another patient's worklist entry: that order's accession on this patient's study."""
     other = registered(h, at)
     order = ordered(h, other, room, at + 10 * MINUTE)
-    chart = h.chart(_unlike(h, other))
+    chart = h.chart(people.unlike(h.rng, other.name, other.sex))
     h.tell(chart, at + 20 * MINUTE, "A04")
     scanned(h, h.scan(room, at + 60 * MINUTE, chart, state="conflict", accession=order.accession))
 
@@ -77,18 +75,11 @@ def wrong_entry_then_right(h: Hospital, room: Room, at: int) -> None:
     """As above, and the order's own patient is scanned an hour later: theirs is the order."""
     other = registered(h, at)
     order = ordered(h, other, room, at + 10 * MINUTE)
-    chart = h.chart(_unlike(h, other))
+    chart = h.chart(people.unlike(h.rng, other.name, other.sex))
     h.tell(chart, at + 20 * MINUTE, "A04")
     scanned(h, h.scan(room, at + 60 * MINUTE, chart, state="conflict", accession=order.accession))
     scan = h.scan(room, at + 2 * HOUR, other, [order], method="study_uid", accession=order.accession)
     scanned(h, scan)
-
-
-def _unlike(h: Hospital, chart: Chart) -> people.Human:
-    """Somebody who cannot be taken for the chart's patient."""
-    somebody = people.human(h.rng, sex="M" if chart.sex == "F" else "F")
-    family = people.other_family(h.rng, chart.name).split("^")[0]
-    return replace(somebody, name="^".join([family, *somebody.name.split("^")[1:]]))
 
 
 def growing_reports(h: Hospital, room: Room, at: int) -> None:

@@ -7,10 +7,12 @@ order), never concluded from messages. A column the scenario leaves undefined is
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from dosestream.simulate.dose_reports import KINDS
-from dosestream.simulate.hospital import Chart, Hospital, Order, Scan
+from dosestream.simulate.hospital import Hospital
+from dosestream.simulate.records import Chart, Order, Scan
 from dosestream.simulate.timeline import HOUR
 
 Value = str | int | float | None
@@ -29,16 +31,33 @@ TOTALS = (
 OPEN_FOR = 48 * HOUR
 
 
-def truth(hospital: Hospital, horizon: int) -> tuple[Line, ...]:
-    """All lines. `horizon`: up to when (microseconds since 1970 UTC) the answer is to hold.
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """When the answer is asked for, microseconds since 1970 UTC.
 
-    What turns with the clock before that (waiting, expected) is left undefined.
+    Attributes:
+        horizon: up to when it is to hold: what turns with the clock before that (waiting, expected) is undefined.
+        now: exactly when it is asked; None where only the horizon is known.
     """
+
+    horizon: int
+    now: int | None = None
+
+    def choose(self, about: int, still: str, then: str) -> str | None:
+        """What is the case of something that stands open until window and grace after `about` are over."""
+        closes = about + OPEN_FOR
+        if self.now is not None:
+            return still if self.now <= closes else then
+        return still if closes > self.horizon else None
+
+
+def truth(hospital: Hospital, clock: Clock) -> tuple[Line, ...]:
+    """All lines."""
     performed = {
         id(order): scan for scan in hospital.scans for order in scan.orders if scan.link_state == "linked"
     }
-    lines = [_study(scan, hospital, horizon) for scan in hospital.scans]
-    lines += [_order(order, performed.get(id(order)), horizon) for order in hospital.orders if order.told]
+    lines = [_study(scan, hospital, clock) for scan in hospital.scans]
+    lines += [_order(order, performed.get(id(order)), clock) for order in hospital.orders if order.told]
     lines += [_patient(chart) for chart in hospital.charts if chart.told]
     return tuple(lines)
 
@@ -68,7 +87,7 @@ def _demographics(chart: Chart | None) -> Line:
     }
 
 
-def _study(scan: Scan, hospital: Hospital, horizon: int) -> Line:
+def _study(scan: Scan, hospital: Hospital, clock: Clock) -> Line:
     line: Line = {"kind": "study", "study_instance_uid": scan.study_uid}
     chart = scan.chart
     if chart is None and scan.orders:
@@ -76,8 +95,11 @@ def _study(scan: Scan, hospital: Hospital, horizon: int) -> Line:
     if chart is not None and (hospital.default_authority or scan.link_state == "linked"):
         line["patient_authority"] = chart.authority
     line |= _demographics(chart.survivor() if chart else None)
-    if scan.link_state != "waiting" or scan.study_at + OPEN_FOR > horizon:
-        line["link_state"] = scan.link_state
+    state: str | None = scan.link_state
+    if state == "waiting":
+        state = clock.choose(scan.study_at, "waiting", "unmatched")
+    if state is not None:
+        line["link_state"] = state
     if scan.link_state == "linked":
         order = scan.orders[0]
         line |= {
@@ -92,7 +114,8 @@ def _study(scan: Scan, hospital: Hospital, horizon: int) -> Line:
     else:
         line |= {"accession_number": scan.accession or None, "order_status": None, "link_method": None}
         if scan.request is None:
-            line |= {"placer_order_number": None, "filler_order_number": None, "procedure_code": None}
+            code = scan.procedure_code if scan.link_state == "waiting" else ""
+            line |= {"placer_order_number": None, "filler_order_number": None, "procedure_code": code or None}
     return line | _dose(scan)
 
 
@@ -113,7 +136,7 @@ def _dose(scan: Scan) -> Line:
     return line | totals
 
 
-def _order(order: Order, scan: Scan | None, horizon: int) -> Line:
+def _order(order: Order, scan: Scan | None, clock: Clock) -> Line:
     chart = order.chart.survivor()
     line: Line = {
         "kind": "order",
@@ -132,8 +155,10 @@ def _order(order: Order, scan: Scan | None, horizon: int) -> Line:
         line["state"] = "performed"
     elif order.status == "CANCELED":
         line["state"] = "cancelled"
-    elif order.status != "DISCONTINUED" and order.scheduled_at + OPEN_FOR > horizon:
-        line["state"] = "expected"
+    elif order.status != "DISCONTINUED" and (
+        state := clock.choose(order.scheduled_at, "expected", "overdue")
+    ):
+        line["state"] = state
     return line
 
 

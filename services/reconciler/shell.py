@@ -6,7 +6,7 @@ by the wall clock, and it commits past offsets that were not processed.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -15,11 +15,12 @@ from faust.types import TP
 
 from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.topics import FACTS
-from dosestream.settings import Settings
+from dosestream.settings import KafkaSettings, Settings
 from services.reconciler.engine import Engine, StoppingError
 
 log = logging.getLogger("dosestream.reconciler")
 
+GROUP = "dosestream-reconciler"
 BATCH = 500
 WITHIN_S = 0.05
 # How often idle tails are looked for and the ledger is committed to Kafka, for lag metrics only.
@@ -32,7 +33,7 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """Seek each assigned partition to its ledger position and make that Faust's starting point."""
         assigned = set(self.assignment())
-        positions = await asyncio.to_thread(self.app.engine.positions)
+        positions = await asyncio.to_thread(self.app.positions)
         for tp in assigned:
             offset = positions.get(Partition(tp.topic, tp.partition), 0)
             await self._seek(tp, offset)
@@ -48,9 +49,9 @@ class LedgerTransport(Transport):  # type: ignore[misc]
 
 
 class LedgerApp(faust.App):  # type: ignore[misc]
-    """A Faust app that carries the engine to its consumer."""
+    """A Faust app that carries the ledger's positions to its consumer."""
 
-    engine: Engine
+    positions: Callable[[], Mapping[Partition, int]]
     on_ready: Callable[[], None]
 
     def _new_transport(self) -> LedgerTransport:
@@ -61,11 +62,17 @@ class LedgerApp(faust.App):  # type: ignore[misc]
         self.on_ready()
 
 
-def build(settings: Settings, engine: Engine, member: str, on_ready: Callable[[], None]) -> LedgerApp:
-    """The app: one agent over every topic of facts, and the housekeeping timer."""
-    brokers = [f"kafka://{address}" for address in settings.kafka.bootstrap.split(",")]
+def subscribe(
+    kafka: KafkaSettings,
+    group: str,
+    member: str,
+    positions: Callable[[], Mapping[Partition, int]],
+    on_ready: Callable[[], None],
+) -> tuple[LedgerApp, Any]:
+    """An app of this consumer group without agents, and the channel of every topic of facts."""
+    brokers = [f"kafka://{address}" for address in kafka.bootstrap.split(",")]
     app = LedgerApp(
-        "dosestream-reconciler",
+        group,
         broker=";".join(brokers),
         store="memory://",
         key_serializer="raw",
@@ -78,13 +85,18 @@ def build(settings: Settings, engine: Engine, member: str, on_ready: Callable[[]
         broker_heartbeat_interval=2.0,
         consumer_group_instance_id=member,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=settings.kafka.max_record_bytes,
+        consumer_max_fetch_size=kafka.max_record_bytes,
         broker_max_poll_records=2000,
         stream_buffer_maxsize=8192,
         loghandlers=[],
     )
-    app.engine, app.on_ready = engine, on_ready
-    topic = app.topic(*[str(name) for name in FACTS], key_type=bytes, value_type=bytes)
+    app.positions, app.on_ready = positions, on_ready
+    return app, app.topic(*[str(name) for name in FACTS], key_type=bytes, value_type=bytes)
+
+
+def build(settings: Settings, engine: Engine, member: str, on_ready: Callable[[], None]) -> LedgerApp:
+    """The app: one agent over every topic of facts, and the housekeeping timer."""
+    app, topic = subscribe(settings.kafka, GROUP, member, engine.positions, on_ready)
 
     async def apply(events: Sequence[Any]) -> None:
         records = [

@@ -278,6 +278,28 @@ def test_bytes_that_are_no_avro_are_quarantined_and_the_ledger_goes_on(database:
     assert found == [(str(Topic.PATIENT), 1)]
 
 
+def test_a_message_from_the_future_heard_again_later_says_nothing_more(database: Connection) -> None:
+    ahead = START + 10 * RULES.future_tolerance_us
+    future = Patient(
+        **envelope(900) | {"event_time": ahead, "message_time": ahead},
+        action="update",
+        trigger="A08",
+        patient=person("P1", "FUTURE^JANE"),
+    )
+    correction = Patient(
+        **envelope(901) | {"event_time": START + 2 * RULES.future_tolerance_us},
+        action="update",
+        trigger="A08",
+        patient=person("P1", "RIGHT^JANE"),
+    )
+    again = replace(future, received_at=START + 5 * RULES.future_tolerance_us)
+    all_records = records([(Topic.PATIENT, event) for event in (future, correction, again)])
+    begin(database, all_records)
+    for record in all_records:
+        feed(database, [record])
+    assert database.execute("SELECT patient_name FROM dose.patient").fetchall() == [("RIGHT^JANE",)]
+
+
 def test_a_patient_change_reaches_the_studies_it_touches(database: Connection) -> None:
     said = history()
     correction = Patient(

@@ -36,6 +36,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["send", __file__, "--to", "nowhere"], "no HOST:PORT"),
         (["store", __file__, "--to", "127.0.0.1:11112"], "no AE@HOST:PORT"),
         (["send", "/nonexistent.hl7", "--to", "127.0.0.1:2575"], "does not exist"),
+        (["link", "--study", "1.2"], "which order is meant"),
+        (["exclude", "--study", "one"], "no Study Instance UID"),
+        (["merge", "--prior", "4711", "--patient", "HOSP:1"], "no AUTHORITY:ID"),
+        (["merge", "--prior", "HOSP:1", "--patient", "HOSP:1"], "a merge takes two"),
+        (["unmerge", "--prior", "HOSP:1", "--patient", "HOSP:2"], "give --ready-file"),
         (["frobnicate"], "No such command"),
     ],
 )
@@ -49,6 +54,7 @@ def test_a_mistake_exits_2_and_says_what_to_do(arguments: list[str], words: str)
 
 def test_every_command_has_help() -> None:
     commands = "up ingest arrivals reconciler send store status simulate config"
+    commands += " link unlink merge unmerge exclude include reassign"
     for command in commands.split():
         assert run(command, "--help").returncode == 0, command
 

@@ -2,6 +2,8 @@
 
 from dosestream.events.identity import content_hash
 from dosestream.events.records import (
+    Appointment,
+    Decision,
     Demographics,
     DoseReport,
     DoseTotal,
@@ -96,6 +98,16 @@ def order(
     )
 
 
+def appointment(
+    said_at: float, trigger: str = "S12", received: float | None = None, **fields: object
+) -> Appointment:
+    """An SIU message; fields by their names in the schema."""
+    return Appointment(
+        **envelope(said_at, received, ("appointment", said_at, trigger, fields)) | fields,  # type: ignore[arg-type]
+        trigger=trigger,
+    )
+
+
 def arrival(
     said_at: float,
     uid: str = "1.2.3",
@@ -116,6 +128,19 @@ def arrival(
         patient=patient or Demographics(),
         requests=requests,
         dose=dose,
+    )
+
+
+def decision(made_at: float, kind: str, uid: str = "", withdrawn: bool = False, **fields: object) -> Decision:
+    """What a person decided at a second."""
+    return Decision(
+        event_id=content_hash(repr(("decision", made_at, kind, uid, withdrawn, fields)).encode())[:32],
+        received_at=at(made_at),
+        kind=kind,
+        withdrawn=withdrawn,
+        by="duty",
+        study_instance_uid=uid,
+        **fields,  # type: ignore[arg-type]
     )
 
 

@@ -4,20 +4,16 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 import pytest
+from rows_of import Event
+from rows_of import rows_of as derived
 from said import adt, arrival, at, order, person, unissued
 
-from dosestream.events.records import Order, Patient, RequestReference, Study
-from dosestream.reconcile.derive import Group, derive
-from dosestream.reconcile.fold import Fold, merge
-from dosestream.reconcile.identity import PatientId
-from dosestream.reconcile.merge import Merge
-from dosestream.reconcile.patients import Patients, demographics_of, merges_of
+from dosestream.events.records import RequestReference
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import DAY_US, Rules
 
 RULES = Rules(stop_list=frozenset({"0", "UNKNOWN"}))
 NOON = at(4 * 3600)
-Event = Patient | Order | Study
 
 JOE = person("P1", name="DOE^JOE", birth_date="1970-01-01", sex="M")
 ORDER = order(10, patient=JOE, filler_order_number="F1", accession_number="A1", procedure_code="CTHEAD")
@@ -25,19 +21,8 @@ STUDY = arrival(60, patient=unissued("P1", "DOE^JOE"), accession_number="A1")
 
 
 def rows_of(events: list[Event], now: int = NOON, rules: Rules = RULES) -> GroupRows:
-    """Everything as one group with its patients."""
-    folds: dict[PatientId, Fold] = {}
-    merges: list[Merge] = []
-    for event in events:
-        if isinstance(event, Patient | Order):
-            for identity, fold in demographics_of(event, rules):
-                folds[identity] = merge(folds.get(identity, {}), fold)
-        if isinstance(event, Patient):
-            merges += merges_of(event, rules)
-    group = Group(
-        tuple(e for e in events if isinstance(e, Order)), tuple(e for e in events if isinstance(e, Study))
-    )
-    return derive(group, Patients(folds, tuple(merges)), rules, now)
+    """Everything as one group with its patients, at noon unless said otherwise."""
+    return derived(events, now, rules)
 
 
 @dataclass(frozen=True)

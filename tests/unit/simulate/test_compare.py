@@ -57,6 +57,8 @@ CASES = (
     Case("a row left over under the same filler", ORDER, (row(ORDER), row(ORDER, accession_number=None)), ("row",)),
     Case("a row that joined another's accession", ORDER, (row(ORDER, accession_number="A2"),), ("row", "row")),
     Case("the same patient id elsewhere is none of ours", PATIENT, (row(PATIENT), row(PATIENT, patient_id="P2")), ()),
+    Case("one number of two hospitals", ORDER, (row(ORDER), row(ORDER, filler_order_number="F2", placer_order_number="H2")), ("row",)),
+    Case("one identifier in two authorities", PATIENT | {"patient_authority": "S"}, (row(PATIENT, patient_authority="N"), row(PATIENT, patient_authority="S")), ()),
     Case("a merge that did not happen", PATIENT | {"merged_into_id": "P9"}, (row(PATIENT),), ("merged_into_id",)),
 )  # fmt: skip
 

@@ -1,0 +1,80 @@
+"""Which status of an order holds: everything said of it, walked in the order of versions.
+
+Order messages say a status outright. A patient's arrival, an appointment and a step left out of a full
+replacement move it only from where they can, so that a rebooking does not undo an exam that has begun.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from dosestream.reconcile.facts import OrderFact
+from dosestream.reconcile.status import REFUSING
+from dosestream.reconcile.version import Version
+
+# Where a status of an order message is read, for the evidence.
+PATH = "ORC-1, ORC-5"
+
+
+class Word(NamedTuple):
+    """One thing said of an order's status; `only_from` are the statuses it moves (None: no status yet),
+    None where it moves any. A word always moves what one of its own path set."""
+
+    status: str
+    version: Version
+    control_id: str
+    path: str
+    received_at: int
+    only_from: frozenset[str | None] | None = None
+
+
+class Held(NamedTuple):
+    """A status, the version it was said with, and the message first received that said it."""
+
+    status: str
+    version: Version
+    control_id: str
+    path: str
+    first_received_at: int
+
+
+def standing(facts: Iterable[OrderFact]) -> list[OrderFact]:
+    """The order messages that say a status, without the requests that were refused later."""
+    facts = list(facts)
+    refused: dict[str, Version] = {}
+    for fact in facts:
+        for request in REFUSING.get(fact.event.control_code, ()):
+            known = refused.get(request)
+            refused[request] = fact.version if known is None else max(known, fact.version)
+    return [
+        f
+        for f in facts
+        if f.status and not (f.event.control_code in refused and f.version < refused[f.event.control_code])
+    ]
+
+
+def words_of(facts: Iterable[OrderFact]) -> list[Word]:
+    """What an order's messages say of its status."""
+    return [
+        Word(f.status, f.version, f.event.control_id, PATH, f.event.received_at)
+        for f in standing(facts)
+        if f.status
+    ]
+
+
+def held(words: Sequence[Word]) -> Held | None:
+    """The status that holds, None where nothing was said. It is cited from the first message that said it."""
+    current: Word | None = None
+    for word in sorted(words, key=lambda w: (w.version, w.path, w.status)):
+        if (
+            word.only_from is None
+            or (None if current is None else current.status) in word.only_from
+            or (current is not None and current.path == word.path)
+        ):
+            current = word
+    if current is None:
+        return None
+    first = min(
+        (w for w in words if w.status == current.status and w.path == current.path),
+        key=lambda w: (w.received_at, w.control_id),
+    )
+    return Held(current.status, current.version, first.control_id, current.path, first.received_at)
