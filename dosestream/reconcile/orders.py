@@ -187,9 +187,9 @@ def imaging_orders(
 ) -> tuple[ImagingOrder, ...]:
     """The rows of a group's order messages, moved by its appointments."""
     ordered = sorted(facts, key=lambda f: f.version)
-    numbered = [f for f in ordered if f.event.placer_order_number or f.event.filler_order_number]
-    loose = [f for f in ordered if not (f.event.placer_order_number or f.event.filler_order_number)]
-    orders = [_rows(order) for order in _orders(numbered)]
+    numbered = [f for f in ordered if _numbers(f.event, rules)]
+    loose = [f for f in ordered if not _numbers(f.event, rules)]
+    orders = [_rows(order) for order in _orders(numbered, rules)]
     rows = [row for order in orders for row in order]
     spoken = [(fact, [row for row in rows if _names(row, fact, rules)]) for fact in loose]
     alone: dict[tuple[str, str], list[OrderFact]] = {}
@@ -197,7 +197,7 @@ def imaging_orders(
         for row in joined:
             row.append(fact)
         if not joined:
-            alone.setdefault(_loose_key(fact.event), []).append(fact)
+            alone.setdefault(_loose_key(fact.event, rules), []).append(fact)
     built = [
         ImagingOrder(tuple(sorted(row, key=lambda f: f.version)), rules, removed=removed)
         for order in orders
@@ -263,28 +263,29 @@ def _meant(order: ImagingOrder, booking: Booking, shared: set[str]) -> bool:
     return order.when is None or abs(order.when - at) <= order.rules.accession_us
 
 
-def _loose_key(event: Order) -> tuple[str, str]:
+def _loose_key(event: Order, rules: Rules) -> tuple[str, str]:
     for name in ("accession_number", "study_instance_uid", "requested_procedure_id"):
-        if value := getattr(event, name):
+        value: str = getattr(event, name)
+        if not rules.stands_for_nobody(value):
             return name, value
     return "event_id", event.event_id
 
 
 def _names(row: Sequence[OrderFact], fact: OrderFact, rules: Rules) -> bool:
-    """Whether a message without order numbers speaks of this row; an accession only within its plausible
-    period."""
-    name, value = _loose_key(fact.event)
+    """Whether a message without order numbers speaks of this row: by its accession within the plausible period,
+    or its study UID. A requested procedure id connects no groups, so it is no order's name either."""
+    name, value = _loose_key(fact.event, rules)
     said = [other for other in row if getattr(other.event, name) == value]
-    if name != "accession_number":
-        return bool(said)
-    return any(abs(_about(other) - _about(fact)) <= rules.accession_us for other in said)
+    if name == "accession_number":
+        return any(abs(_about(other) - _about(fact)) <= rules.accession_us for other in said)
+    return name == "study_instance_uid" and bool(said)
 
 
-def _orders(facts: Sequence[OrderFact]) -> list[list[OrderFact]]:
+def _orders(facts: Sequence[OrderFact], rules: Rules) -> list[list[OrderFact]]:
     """Messages by order: joined by placer or filler number, an absent issuer being any issuer's."""
     issuers: dict[tuple[str, str], set[str]] = {}
     for fact in facts:
-        for kind, number, issuer in _numbers(fact.event):
+        for kind, number, issuer in _numbers(fact.event, rules):
             issuers.setdefault((kind, number), set()).update({issuer} - {""})
 
     def node(kind: str, number: str, issuer: str) -> tuple[str, str, str]:
@@ -292,19 +293,20 @@ def _orders(facts: Sequence[OrderFact]) -> list[list[OrderFact]]:
 
     joined: Components[tuple[str, str, str]] = Components()
     for fact in facts:
-        joined.join(node(*number) for number in _numbers(fact.event))
+        joined.join(node(*number) for number in _numbers(fact.event, rules))
     orders: dict[tuple[str, str, str], list[OrderFact]] = {}
     for fact in facts:
-        orders.setdefault(joined.find(node(*_numbers(fact.event)[0])), []).append(fact)
+        orders.setdefault(joined.find(node(*_numbers(fact.event, rules)[0])), []).append(fact)
     return list(orders.values())
 
 
-def _numbers(event: Order) -> list[tuple[str, str, str]]:
+def _numbers(event: Order, rules: Rules) -> list[tuple[str, str, str]]:
+    """The numbers that name the order; one that stands for nobody (cleared, on the stop list) names none."""
     named = (
         ("p", event.placer_order_number, event.placer_issuer),
         ("f", event.filler_order_number, event.filler_issuer),
     )
-    return [(kind, number, issuer) for kind, number, issuer in named if number]
+    return [(kind, number, issuer) for kind, number, issuer in named if not rules.stands_for_nobody(number)]
 
 
 def _procedure(event: Order) -> tuple[str, str] | None:

@@ -90,6 +90,44 @@ CASES: dict[str, tuple[list[Order], list[Row]]] = {
         ],
         [(None, "F1", "A1", "SCHEDULED"), (None, "F1", "A9", "SCHEDULED")],
     ),
+    "a cleared order number names no order": (
+        [
+            order(
+                1,
+                "NW",
+                "SC",
+                JOE,
+                placer_order_number='""',
+                accession_number="A1",
+                requested_procedure_id="R1",
+            ),
+            order(
+                2,
+                "NW",
+                "SC",
+                JOE,
+                placer_order_number='""',
+                accession_number="A2",
+                requested_procedure_id="R2",
+            ),
+        ],
+        [(None, None, "A1", "SCHEDULED"), (None, None, "A2", "SCHEDULED")],
+    ),
+    "a requested procedure id alone is an order of its own": (
+        [
+            order(
+                1,
+                "NW",
+                "SC",
+                JOE,
+                filler_order_number="F1",
+                accession_number="A1",
+                requested_procedure_id="R1",
+            ),
+            order(2, "SC", "CM", JOE, requested_procedure_id="R1"),
+        ],
+        [(None, "F1", "A1", "SCHEDULED"), (None, None, None, "COMPLETED")],
+    ),
     "equal numbers of different issuers are different orders": (
         [
             order(1, "NW", "", JOE, placer_order_number="PL1", placer_issuer="HIS1"),
