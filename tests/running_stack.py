@@ -87,10 +87,14 @@ class RunningStack:
         old = self.pid(word)
         assert old is not None, f"no process with {word!r} in its arguments"
         os.kill(old, signal.SIGKILL)
-        wait_until(lambda: self.pid(word) not in (None, old), f"{word} started again")
-        new = self.pid(word)
-        assert new is not None
-        return new
+        found: list[int] = []
+
+        def again() -> bool:
+            found[:] = [pid for pid in [self.pid(word)] if pid not in (None, old)]
+            return bool(found)
+
+        wait_until(again, f"{word} started again")
+        return found[0]
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""

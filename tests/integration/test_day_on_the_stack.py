@@ -3,6 +3,7 @@
 Every test ends with exactly the rows of its truth.
 """
 
+import contextlib
 import gc
 import itertools
 import os
@@ -75,11 +76,17 @@ def killed(stack: RunningStack, word: str, how: signal.Signals = signal.SIGKILL)
     """Ends the process with this word in its arguments; the stream goes on meanwhile."""
 
     def kill() -> None:
-        wait_until(lambda: stack.pid(word) is not None, f"{word} runs")
-        pid = stack.pid(word)
-        assert pid is not None
-        os.kill(pid, how)
-        wait_until(lambda: stack.pid(word) != pid, f"{word} is gone")
+        # One look each time: a process just started again may end once more before the next.
+        found: list[int] = []
+
+        def runs() -> bool:
+            found[:] = filter(None, [stack.pid(word)])
+            return bool(found)
+
+        wait_until(runs, f"{word} runs")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(found[0], how)
+        wait_until(lambda: stack.pid(word) != found[0], f"{word} is gone")
 
     return kill
 
