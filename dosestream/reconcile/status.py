@@ -100,9 +100,3 @@ def status_of(table: Mapping[str, str], control_code: str, order_status: str) ->
     """The status an ORC asks for, None where the table has no row: the message then changes no status."""
     order_status = "" if order_status == '""' else order_status
     return table.get(f"{control_code}_{order_status}") or table.get(f"{control_code}_*")
-
-
-def lifecycle_rank(table: Mapping[str, str], control_code: str, order_status: str) -> int | None:
-    """Rank of the status asked for within an order's life, None where there is none."""
-    status = status_of(table, control_code, order_status)
-    return None if status is None else LIFECYCLE.get(status)
