@@ -1,0 +1,43 @@
+"""One TOML file a site owns (`dosestream.toml`) over these defaults, and the environment over both.
+
+Every setting has a default that works on one machine. `load` explains a mistake with its line.
+"""
+
+from dosestream.settings.document import SettingsError, parse
+from dosestream.settings.file import ENVIRONMENT, load
+from dosestream.settings.sections import (
+    MIB,
+    AuthoritySettings,
+    ClockSettings,
+    DicomSettings,
+    KafkaSettings,
+    MappingSettings,
+    MatchingSettings,
+    MllpSettings,
+    PostgresSettings,
+    Settings,
+    SiteSettings,
+    SourceSettings,
+)
+from dosestream.settings.source import source_for_ae, source_for_hl7
+
+__all__ = [
+    "ENVIRONMENT",
+    "MIB",
+    "AuthoritySettings",
+    "ClockSettings",
+    "DicomSettings",
+    "KafkaSettings",
+    "MappingSettings",
+    "MatchingSettings",
+    "MllpSettings",
+    "PostgresSettings",
+    "Settings",
+    "SettingsError",
+    "SiteSettings",
+    "SourceSettings",
+    "load",
+    "parse",
+    "source_for_ae",
+    "source_for_hl7",
+]

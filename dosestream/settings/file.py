@@ -1,0 +1,55 @@
+"""Settings from the site's file and from the environment over it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dosestream.settings.document import SettingsError, parse
+from dosestream.settings.sections import Settings
+
+# Environment variable to the setting it overrides: what compose and Kubernetes set.
+ENVIRONMENT: dict[str, tuple[str, str]] = {
+    "DOSESTREAM_KAFKA": ("kafka", "bootstrap"),
+    "DOSESTREAM_SCHEMA_REGISTRY": ("kafka", "schema_registry"),
+    "DOSESTREAM_POSTGRES": ("postgres", "url"),
+    "DOSESTREAM_MLLP_HOST": ("mllp", "host"),
+    "DOSESTREAM_MLLP_PORT": ("mllp", "port"),
+    "DOSESTREAM_DICOM_HOST": ("dicom", "host"),
+    "DOSESTREAM_DICOM_PORT": ("dicom", "port"),
+    "DOSESTREAM_DICOM_AE_TITLE": ("dicom", "ae_title"),
+    "DOSESTREAM_PATIENT_KEY_SECRET": ("site", "patient_key_secret"),
+    "DOSESTREAM_CLOCK_INTERVAL_S": ("clock", "interval_s"),
+}
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the file (`path`, else `DOSESTREAM_CONFIG`, else none) and the environment.
+
+    Raises:
+        SettingsError: with every mistake found, each with its line.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or environ.get("DOSESTREAM_CONFIG") or None
+    text = ""
+    if path is not None:
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
+    settings = parse(text, str(path or "dosestream.toml"))
+    mistakes: list[str] = []
+    for variable, (section, key) in ENVIRONMENT.items():
+        if value := environ.get(variable):
+            part = getattr(settings, section)
+            try:
+                settings = replace(
+                    settings, **{section: replace(part, **{key: type(getattr(part, key))(value)})}
+                )
+            except ValueError:
+                mistakes.append(
+                    f"environment: {variable}={value!r} is no {type(getattr(part, key)).__name__}"
+                )
+    if mistakes:
+        raise SettingsError(mistakes)
+    return settings

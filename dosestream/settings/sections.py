@@ -1,0 +1,159 @@
+"""The sections of `dosestream.toml` as frozen values. Every default works on one machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """The site as a whole."""
+
+    name: str = "site"
+    # Assigning authority of patient identifiers that name none.
+    authority: str = "HOSP"
+    # Zone of times without offset, IANA name.
+    timezone: str = "UTC"
+    # Key of the patient hash in Kafka record keys; set it to a secret of the site.
+    patient_key_secret: str = "dosestream"
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """The broker."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    replication: int = 1
+    schema_registry: str = ""
+    # Largest message a sender may send; a record may be 1 MiB larger, for the envelope.
+    max_message_bytes: int = 16 * MIB
+    # How long one produce may take before the sender is told to try again.
+    delivery_timeout_ms: int = 4_500
+
+    @property
+    def max_record_bytes(self) -> int:
+        return self.max_message_bytes + MIB
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    """The dose database."""
+
+    url: str = "postgresql://127.0.0.1:5432/dosestream"
+
+
+@dataclass(frozen=True, slots=True)
+class MllpSettings:
+    """The HL7 listener."""
+
+    host: str = "127.0.0.1"
+    port: int = 2575
+    max_connections: int = 1024
+    idle_timeout_s: int = 4 * 3600
+    frame_timeout_s: int = 60
+    # AE: refuse what cannot be mapped. AA: accept it and keep it in the rejected topic.
+    on_reject: str = "AE"
+    # Messages between receipt and answer, per connection and in all.
+    in_flight_per_connection: int = 64
+    in_flight: int = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class DicomSettings:
+    """The DICOM listener."""
+
+    host: str = "127.0.0.1"
+    port: int = 11112
+    ae_title: str = "DOSESTREAM"
+    max_associations: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """One sender: matched by MSH-3|MSH-4 (HL7) or calling AE title (DICOM)."""
+
+    name: str = ""
+    sending_application: str = ""
+    sending_facility: str = ""
+    ae_title: str = ""
+    authority: str = ""
+    timezone: str = ""
+    charset: str = ""
+    on_reject: str = ""
+    processing_ids: tuple[str, ...] = ("P", "T", "D")
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSettings:
+    """Where fields are read, beyond the IHE defaults."""
+
+    # Paths tried for the accession number after IPC-1.1 and OBR-18, such as "OBR-3.1".
+    accession_fallback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoritySettings:
+    """One assigning authority of patient identifiers; a change asks for a replay, since facts are filed by it."""
+
+    name: str = ""
+    # Other names of it, such as its OID.
+    aliases: tuple[str, ...] = ()
+    # ignore: 00123 is 123. keep: they are two patients.
+    leading_zeros: str = "keep"
+    # ignore: ab1 is AB1. keep: they are two patients.
+    case: str = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingSettings:
+    """Windows and tolerances of the reconciler, in hours, days or minutes as the name says."""
+
+    window_hours: float = 24.0
+    grace_hours: float = 24.0
+    future_tolerance_hours: float = 24.0
+    accession_days: int = 365
+    duplicate_minutes: int = 10
+    # Orders have a row from this status on (such as STARTED: only what is in progress); empty keeps all.
+    keep_from_status: str = ""
+    # Whether order messages may update patients.
+    orders_update_patients: bool = True
+    # What an ADT message means that names a patient who was merged into another: `follow`, the survivor;
+    # `own`, that the merge is over and the identifier its own patient again.
+    merged_away: str = "follow"
+    # Identifiers that stand for nobody: they never connect anything.
+    stop_list: tuple[str, ...] = ("0", "UNKNOWN", "TEST", "NONE", "N/A", "ANONYMOUS", "QA", "PHANTOM")
+    # Facts in one group beyond which it is an anomaly.
+    group_cap: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSettings:
+    """Ticks of `radiology.clock.v1`."""
+
+    interval_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything, as frozen values."""
+
+    site: SiteSettings = field(default_factory=SiteSettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    postgres: PostgresSettings = field(default_factory=PostgresSettings)
+    mllp: MllpSettings = field(default_factory=MllpSettings)
+    dicom: DicomSettings = field(default_factory=DicomSettings)
+    source: tuple[SourceSettings, ...] = ()
+    mapping: MappingSettings = field(default_factory=MappingSettings)
+    matching: MatchingSettings = field(default_factory=MatchingSettings)
+    clock: ClockSettings = field(default_factory=ClockSettings)
+    # "ORC-1_ORC-5" to status, over the default table of dosestream/reconcile/status.py.
+    order_status: Mapping[str, str] = field(default_factory=dict)
+    # Status to the statuses that may follow it, blanks between, over the default table there.
+    order_transitions: Mapping[str, str] = field(default_factory=dict)
+    # Alias authority to the one it stands for, such as an OID to its namespace id.
+    authority_alias: Mapping[str, str] = field(default_factory=dict)
+    # Authorities whose identifiers are written in several ways.
+    authority: tuple[AuthoritySettings, ...] = ()
+    # Institution Name (0008,0080) of a report without issuer to the authority of its patients.
+    institution_authority: Mapping[str, str] = field(default_factory=dict)
