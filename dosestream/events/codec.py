@@ -5,13 +5,16 @@ where a registry gave the schema an id, else Avro single-object encoding (`C3 01
 CRC-64-AVRO fingerprint; Avro 1.12 specification, "Single-object encoding").
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from io import BytesIO
 from typing import TypeVar, cast
 
-from fastavro import schemaless_reader, schemaless_writer
+from fastavro import schemaless_reader
 
+from dosestream.events.encoders import Encoder, compile_encoder
 from dosestream.events.records import CLASSES, Event
 from dosestream.events.schemas import Schema, by_fingerprint, load
 
@@ -48,6 +51,7 @@ class Codec:
     find_registry_id: Callable[[int], Schema | None] | None = None
     _known: dict[bytes, Schema] = field(default_factory=lambda: dict(by_fingerprint()))
     _prefixes: dict[type, tuple[bytes, Schema]] = field(default_factory=dict)
+    _encoders: dict[type, tuple[bytes, Encoder]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, cls in CLASSES.items():
@@ -58,14 +62,14 @@ class Codec:
             else:
                 prefix = SINGLE_OBJECT + schema.fingerprint
             self._prefixes[cls] = (prefix, schema)
+            self._encoders[cls] = (prefix, _encoder(schema.text))
 
     def encode(self, event: Event) -> bytes:
         """The event as one record value."""
-        prefix, schema = self._prefixes[type(event)]
-        out = BytesIO()
-        out.write(prefix)
-        schemaless_writer(out, schema.parsed, event.to_datum())
-        return out.getvalue()
+        prefix, encode = self._encoders[type(event)]
+        pieces = [prefix]
+        encode(pieces.append, event)
+        return b"".join(pieces)
 
     def decode(self, value: bytes, expected: type[E]) -> E:
         """One record value as the expected class.
@@ -106,3 +110,8 @@ class Codec:
             )
         self._known[key] = schema
         return schema, start
+
+
+@cache
+def _encoder(schema: str) -> Encoder:
+    return compile_encoder(json.loads(schema))
