@@ -8,6 +8,7 @@ from dosestream.hl7.path import Path as FieldPath
 from dosestream.hl7.path import PathError
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "on_violation": ("flag", "reject"),
     "on_reject": ("AE", "AA", ""),
     "leading_zeros": ("keep", "ignore"),
     "case": ("keep", "ignore"),
@@ -18,6 +19,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 def _port(value: object) -> str | None:
     return None if isinstance(value, int) and 0 <= value <= 65535 else "is no port: 0 to 65535, 0 for any"
+
+
+def _workers(value: object) -> str | None:
+    return None if isinstance(value, int) and 1 <= value <= 64 else "is no number of processes: 1 to 64"
+
+
+def _size_mib(value: object) -> str | None:
+    return None if isinstance(value, int) and value >= 4 else "is too small: 4 MiB at least"
 
 
 def _zone(value: object) -> str | None:
@@ -42,6 +51,16 @@ def _status(value: object) -> str | None:
     return None if value in STATUSES else f"is no status; these are: {', '.join(STATUSES)}"
 
 
+def _sample(value: object) -> str | None:
+    number = str(value).removeprefix("1/")
+    good = not value or (str(value).startswith("1/") and number.isdecimal() and int(number) > 0)
+    return None if good else "is no share: write 1/1000, or leave it empty for none"
+
+
+def _share(value: object) -> str | None:
+    return None if isinstance(value, float) and 0 < value <= 1 else "is no share: above 0, at most 1"
+
+
 def _is_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
@@ -55,8 +74,12 @@ STATUSES = ("SCHEDULED", "ARRIVED", "STARTED", "COMPLETED", "CANCELED", "DISCONT
 # What a value must be beyond its type: by its key, or for a list or table by the key of the whole.
 CHECKS: dict[str, Callable[[object], str | None]] = {
     "port": _port,
+    "workers": _workers,
+    "size_mib": _size_mib,
     "timezone": _zone,
     "charset": _charset,
     "accession_fallback": _path,
     "order_status": _status,
+    "sample": _sample,
+    "rejected_share": _share,
 }

@@ -78,7 +78,10 @@ def _build(kind: Any, value: Any, trail: tuple[str, ...], mistake: Any) -> Any:
         for key in value.keys() - known:
             mistake((*trail, key), f"unknown key {key!r}; known here: {', '.join(sorted(known))}")
         built = {k: _build(hints[k], v, (*trail, k), mistake) for k, v in value.items() if k in known}
-        return kind(**built)
+        made = kind(**built)
+        for keys, message in WHOLE[kind](made) if kind in WHOLE else ():
+            mistake((*trail, *keys), message)
+        return made
     if origin is tuple:
         if not isinstance(value, list):
             mistake(trail, f"{trail[-1]!r} is a list: write [...]")
@@ -89,7 +92,7 @@ def _build(kind: Any, value: Any, trail: tuple[str, ...], mistake: Any) -> Any:
         if not isinstance(value, dict):
             mistake(trail, f"{trail[-1]!r} is a table of text")
             return {}
-        return {str(k): _build(str, v, (*trail, str(k)), mistake) for k, v in value.items()}
+        return {str(k): _build(get_args(kind)[1], v, (*trail, str(k)), mistake) for k, v in value.items()}
     if origin in (Union, UnionType):
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

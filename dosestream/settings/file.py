@@ -15,6 +15,8 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "DOSESTREAM_POSTGRES": ("postgres", "url"),
     "DOSESTREAM_MLLP_HOST": ("mllp", "host"),
     "DOSESTREAM_MLLP_PORT": ("mllp", "port"),
+    "DOSESTREAM_MLLP_WORKERS": ("mllp", "workers"),
+    "DOSESTREAM_REPEATS": ("repeats", "folder"),
     "DOSESTREAM_DICOM_HOST": ("dicom", "host"),
     "DOSESTREAM_DICOM_PORT": ("dicom", "port"),
     "DOSESTREAM_DICOM_AE_TITLE": ("dicom", "ae_title"),

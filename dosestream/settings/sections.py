@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dosestream.hl7.profile import ProfileSettings
+from dosestream.hl7.zsegments import ZContract
+
 MIB = 1024 * 1024
 
 
@@ -57,6 +60,18 @@ class MllpSettings:
     # Messages between receipt and answer, per connection and in all.
     in_flight_per_connection: int = 64
     in_flight: int = 8192
+    # Processes that share the port.
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatsSettings:
+    """What was heard in the last 24 hours, so that a repeat gets the same answer and no second event."""
+
+    # Where it is kept, on a local disk; empty: `$XDG_STATE_HOME/dosestream`, else `~/.local/state/dosestream`.
+    folder: str = ""
+    # Largest size of the file of one listener; a message takes about 60 bytes.
+    size_mib: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +150,53 @@ class ClockSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageProfileSettings:
+    """An HL7 message profile (XML) that sampled messages of a source are held against."""
+
+    # Beside the configuration file, where the path is relative.
+    file: str = ""
+    # Empty: every source.
+    source: str = ""
+    # The file's content; filled when the configuration is loaded.
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConformanceSettings:
+    """What messages are held against without refusing them."""
+
+    # Whether what IHE Radiology asks of every sender is counted where it is missing.
+    ihe_minimum: bool = True
+    # How many messages of a source are held against the whole standard: one in so many; empty for none.
+    sample: str = "1/1000"
+    # No more of them in a minute than so many, of all sources together.
+    per_minute: int = 30
+    # How long one may take.
+    timeout_s: float = 10.0
+    message_profile: tuple[MessageProfileSettings, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ZSegmentSettings:
+    """The site's own contracts of Z segments, beside those of `schemas/z`."""
+
+    # A folder of TOML files, one contract each.
+    folder: str = ""
+    contract: tuple[ZContract, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """When messages that all fail are no longer stored as rejected, per source and message type."""
+
+    # So many refused in a row; 0 for no limit.
+    rejected_in_a_row: int = 100
+    # This share refused among the last so many.
+    rejected_share: float = 0.95
+    rejected_among: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything, as frozen values."""
 
@@ -143,10 +205,16 @@ class Settings:
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
     mllp: MllpSettings = field(default_factory=MllpSettings)
     dicom: DicomSettings = field(default_factory=DicomSettings)
+    repeats: RepeatsSettings = field(default_factory=RepeatsSettings)
     source: tuple[SourceSettings, ...] = ()
     mapping: MappingSettings = field(default_factory=MappingSettings)
     matching: MatchingSettings = field(default_factory=MatchingSettings)
     clock: ClockSettings = field(default_factory=ClockSettings)
+    # Rules for the messages of a source and of some types, checked before the answer.
+    profile: tuple[ProfileSettings, ...] = ()
+    conformance: ConformanceSettings = field(default_factory=ConformanceSettings)
+    z_segments: ZSegmentSettings = field(default_factory=ZSegmentSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
     # "ORC-1_ORC-5" to status, over the default table of dosestream/reconcile/status.py.
     order_status: Mapping[str, str] = field(default_factory=dict)
     # Status to the statuses that may follow it, blanks between, over the default table there.
