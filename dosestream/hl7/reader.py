@@ -1,6 +1,6 @@
 """A lean ER7 reader: segments are split when the message is read, fields when they are asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dosestream.hl7.charset import Undecodable, decode
 from dosestream.hl7.header import Delimiters, Header
@@ -60,6 +60,10 @@ class Group:
         """The first segment of that name: the group's own, else the outer one; None where there is none."""
         found = self._by_name.get(name)
         return found[0] if found is not None else None
+
+    def names(self) -> Iterable[str]:
+        """The names of the segments, each once."""
+        return self._by_name.keys()
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self.segments)

@@ -1,11 +1,15 @@
 """What a value of a setting must be beyond its type, as tables by the setting's key."""
 
 from collections.abc import Callable
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from dosestream.hl7 import profile, zsegments
 from dosestream.hl7.charset import CODECS
 from dosestream.hl7.path import Path as FieldPath
 from dosestream.hl7.path import PathError
+from dosestream.hl7.profile import ProfileSettings
+from dosestream.hl7.zsegments import ZContract
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "on_violation": ("flag", "reject"),
@@ -82,4 +86,10 @@ CHECKS: dict[str, Callable[[object], str | None]] = {
     "order_status": _status,
     "sample": _sample,
     "rejected_share": _share,
+}
+
+# What a table must be as a whole: by its class, the keys of the mistake and a sentence.
+WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
+    ProfileSettings: profile.mistakes,
+    ZContract: zsegments.mistakes,
 }

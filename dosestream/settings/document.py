@@ -5,10 +5,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from dosestream.settings.checks import CHECKS, CHOICES
+from dosestream.settings.checks import CHECKS, CHOICES, WHOLE
 from dosestream.settings.sections import Settings
+
+K = TypeVar("K")
 
 
 class SettingsError(Exception):
@@ -25,6 +27,15 @@ def parse(text: str, name: str = "dosestream.toml") -> Settings:
     Raises:
         SettingsError: with every mistake found.
     """
+    return build(Settings, text, name)
+
+
+def build(kind: type[K], text: str, name: str) -> K:
+    """A frozen dataclass from TOML text, its nested ones and lists of them included.
+
+    Raises:
+        SettingsError: with every mistake found.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -35,11 +46,11 @@ def parse(text: str, name: str = "dosestream.toml") -> Settings:
     def mistake(trail: tuple[str, ...], message: str) -> None:
         found.append((_line(text, trail), message))
 
-    settings = _build(Settings, document, (), mistake)
+    made = _build(kind, document, (), mistake)
     if found:
         raise SettingsError([f"{name}:{line}: {message}" for line, message in sorted(found)])
-    assert isinstance(settings, Settings)
-    return settings
+    assert isinstance(made, kind)
+    return made
 
 
 def _line(text: str, trail: tuple[str, ...]) -> int:
@@ -77,9 +88,16 @@ def _build(kind: Any, value: Any, trail: tuple[str, ...], mistake: Any) -> Any:
         known = {f.name for f in fields(kind)}
         for key in value.keys() - known:
             mistake((*trail, key), f"unknown key {key!r}; known here: {', '.join(sorted(known))}")
-        built = {k: _build(hints[k], v, (*trail, k), mistake) for k, v in value.items() if k in known}
+        told: list[str] = []
+
+        def tell(trail: tuple[str, ...], message: str) -> None:
+            told.append(message)
+            mistake(trail, message)
+
+        built = {k: _build(hints[k], v, (*trail, k), tell) for k, v in value.items() if k in known}
         made = kind(**built)
-        for keys, message in WHOLE[kind](made) if kind in WHOLE else ():
+        # What is wrong with the whole is asked once its parts are of their types.
+        for keys, message in WHOLE[kind](made) if kind in WHOLE and not told else ():
             mistake((*trail, *keys), message)
         return made
     if origin is tuple:

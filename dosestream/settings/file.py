@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dosestream.settings.document import SettingsError, parse
+from dosestream.settings.files import with_files
 from dosestream.settings.sections import Settings
 
 # Environment variable to the setting it overrides: what compose and Kubernetes set.
@@ -41,6 +42,7 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
             raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
     settings = parse(text, str(path or "dosestream.toml"))
     mistakes: list[str] = []
+    settings = with_files(settings, Path(path).parent if path is not None else Path(), mistakes)
     for variable, (section, key) in ENVIRONMENT.items():
         if value := environ.get(variable):
             part = getattr(settings, section)

@@ -1,0 +1,76 @@
+"""What the configuration names by file: read when it is loaded, so that a broken file is a mistake of it."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from dosestream.conformance import message_profile
+from dosestream.hl7.zsegments import ZContract
+from dosestream.settings.document import SettingsError, build
+from dosestream.settings.sections import MessageProfileSettings, Settings
+
+
+def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Settings:
+    """The settings with the content of their files; `folder` is where relative paths begin."""
+    conformance, z_segments = settings.conformance, settings.z_segments
+    if conformance.message_profile:
+        profiles = tuple(_message_profile(one, folder, mistakes) for one in conformance.message_profile)
+        settings = replace(settings, conformance=replace(conformance, message_profile=profiles))
+    if z_segments.folder:
+        found = _contracts(folder / z_segments.folder, mistakes)
+        settings = replace(settings, z_segments=replace(z_segments, contract=(*z_segments.contract, *found)))
+    return settings
+
+
+@cache
+def shipped_contracts() -> tuple[ZContract, ...]:
+    """The contracts of `schemas/z`: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent.parent
+    inside = package / "schemas" / "z"
+    mistakes: list[str] = []
+    found = _contracts(inside if inside.is_dir() else package.parent / "schemas" / "z", mistakes)
+    if mistakes:
+        raise SettingsError(mistakes)
+    return found
+
+
+def contracts(settings: Settings) -> tuple[ZContract, ...]:
+    """Every contract that holds: the shipped ones but those a site wrote its own for, and the site's."""
+    own = settings.z_segments.contract
+    named = {one.segment for one in own}
+    return (*(one for one in shipped_contracts() if one.segment not in named), *own)
+
+
+def _message_profile(
+    one: MessageProfileSettings, folder: Path, mistakes: list[str]
+) -> MessageProfileSettings:
+    path = folder / one.file
+    try:
+        text = path.read_text(encoding="utf-8")
+        message_profile.parse(text)
+    except (OSError, ValueError) as error:
+        mistakes.append(f"{path}: {_reason(error)}")
+        return one
+    return replace(one, text=text)
+
+
+def _contracts(folder: Path, mistakes: list[str]) -> tuple[ZContract, ...]:
+    if not folder.is_dir():
+        mistakes.append(f"{folder}: is no folder of Z segment contracts")
+        return ()
+    return tuple(_read_contracts(sorted(folder.glob("*.toml")), mistakes))
+
+
+def _read_contracts(paths: Iterable[Path], mistakes: list[str]) -> Iterable[ZContract]:
+    for path in paths:
+        try:
+            yield build(ZContract, path.read_text(encoding="utf-8"), str(path))
+        except SettingsError as error:
+            mistakes += error.mistakes
+        except (OSError, ValueError) as error:
+            mistakes.append(f"{path}: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    return f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
