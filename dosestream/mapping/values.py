@@ -95,15 +95,17 @@ def cx_repetitions(segment: Segment, field: int) -> tuple[Identifier, ...]:
     if not value or value == CLEARED:
         return ()
     delimiters = segment.delimiters
-    found = []
-    for repetition in value.split(delimiters.repetition):
-        identifier = first(repetition, delimiters)
-        if identifier and identifier != CLEARED:
-            type_code = first(part(repetition, delimiters.component, 5), delimiters)
-            found.append(
-                Identifier(authority=authority(repetition, delimiters), value=identifier, type_code=type_code)
-            )
-    return tuple(found)
+    found = (cx(repetition, delimiters) for repetition in value.split(delimiters.repetition))
+    return tuple([identifier for identifier in found if identifier is not None])
+
+
+def cx(repetition: str, delimiters: Delimiters) -> Identifier | None:
+    """One repetition of a CX field; None where it has no value, or a cleared one."""
+    identifier = first(repetition, delimiters)
+    if not identifier or identifier == CLEARED:
+        return None
+    type_code = first(part(repetition, delimiters.component, 5), delimiters)
+    return Identifier(authority=authority(repetition, delimiters), value=identifier, type_code=type_code)
 
 
 def person(value: str, delimiters: Delimiters) -> str:
@@ -122,7 +124,7 @@ def named_practitioner(value: str, delimiters: Delimiters) -> str:
     if delimiters.subcomponent not in name:
         return practitioner(value, delimiters)
     parts = name.split(delimiters.subcomponent)
-    return _pn([unescape(piece, delimiters) for piece in parts[1:6]])
+    return pn([unescape(piece, delimiters) for piece in parts[1:6]])
 
 
 def birth_date(value: str, delimiters: Delimiters) -> str:
@@ -171,14 +173,14 @@ def _person(value: str, delimiters: Delimiters, family: int) -> str:
     if value == CLEARED:
         return value
     parts = value.split(delimiters.component)[family - 1 : family + 4]
-    return _pn([first(piece, delimiters) for piece in parts])
+    return pn([first(piece, delimiters) for piece in parts])
 
 
 # A component of a DICOM PN cannot hold these.
 _NOT_IN_PN = str.maketrans("^=\\", "   ")
 
 
-def _pn(parts: list[str]) -> str:
+def pn(parts: list[str]) -> str:
     """Family, given, middle, suffix, prefix as DICOM PN without trailing carets (PS3.5 section 6.2.1)."""
     clean = ["" if piece == CLEARED else piece.translate(_NOT_IN_PN).strip() for piece in parts]
     family, given, middle, suffix, prefix = [*clean, "", "", "", "", ""][:5]
