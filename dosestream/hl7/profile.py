@@ -100,7 +100,7 @@ def _mistakes(profile: ProfileSettings) -> list[tuple[str, str]]:
         for key in ("required", "when_present", "forbidden")
         for text in getattr(profile, key)
         for part in text.split("|")
-        if (wrong := _mistake(part.strip(), segment_too=key != "when_present"))
+        if (wrong := _mistake(part.strip(), segment_too=key != "when_present" and "|" not in text))
     ]
     for key in ("max_length", "format", "values"):
         found += [(key, wrong) for text in getattr(profile, key) if (wrong := _mistake(text, False))]

@@ -4,12 +4,15 @@ A contract is a TOML file: those of `schemas/z` come with the project, a site ad
 field is; it never says more than its source does. Segments without a contract are counted and kept raw.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dosestream.hl7.profile import FORMATS, ProfileSettings
+from dosestream.hl7.finding import Finding
+from dosestream.hl7.profile import FORMATS, SEGMENT, ProfileSettings
 from dosestream.hl7.reader import Message
 
+_NAME = re.compile(r"Z[A-Z0-9]{2}")
 STATUSES = ("standard", "documented", "observed")
 
 
@@ -67,7 +70,7 @@ class ZContract:
 def mistakes(contract: ZContract) -> list[tuple[tuple[str, ...], str]]:
     """What is wrong with a contract: where (keys from its top) and a sentence for each mistake."""
     found: list[tuple[tuple[str, ...], str]] = []
-    if not (len(contract.segment) == 3 and contract.segment.startswith("Z") and contract.segment.isalnum()):
+    if not _NAME.fullmatch(contract.segment):
         found.append((("segment",), f"{contract.segment!r} is no Z segment: three characters, Z first"))
     found += [
         ((key,), f"{key!r} is missing: say {asked}")
@@ -129,9 +132,16 @@ def known(contracts: Iterable[ZContract], source: str) -> frozenset[str]:
     return frozenset(c.segment for c in contracts if not c.senders or source in c.senders)
 
 
-def unknown(message: Message, contracted: frozenset[str]) -> list[str]:
-    """The Z segments of a message that no contract names, each once."""
-    return [name for name in message.names() if name[0] == "Z" and name not in contracted]
+def unknown(message: Message, contracted: frozenset[str]) -> list[Finding]:
+    """The Z segments of a message that no contract names, each name once."""
+    return [_unknown(name) for name in message.names() if name[0] == "Z" and name not in contracted]
+
+
+def _unknown(name: str) -> Finding:
+    # What is no name of a segment may be anything, a patient's name too.
+    told = name if _NAME.fullmatch(name) else "Z??"
+    text = f"No contract says what segment {told} holds."
+    return Finding(f"unknown {told}", SEGMENT, told if told == name else "", text, "warning")
 
 
 def _place(contract: ZContract, field: ZField) -> str:

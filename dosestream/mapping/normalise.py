@@ -11,6 +11,7 @@ from dosestream.events.identity import event_id
 from dosestream.events.records import Event, Identifier, Order, Patient, RawMessage, Rejection
 from dosestream.hl7.acceptance import NEVER_ANSWERED, NO_MSH, Refusal, Severity, check
 from dosestream.hl7.charset import Undecodable
+from dosestream.hl7.finding import Finding
 from dosestream.hl7.header import Header, read_header
 from dosestream.hl7.reader import Message, read
 from dosestream.hl7.times import zone
@@ -19,6 +20,7 @@ from dosestream.mapping.defaults import IDENTIFIERS, MESSAGE_TIME
 from dosestream.mapping.draft import Draft, read_time
 from dosestream.mapping.order import NO_ORDER, NO_ORDER_NUMBER, draft_orders
 from dosestream.mapping.patient import ACTIONS, draft_patients
+from dosestream.mapping.rules import rules_of
 from dosestream.mapping.values import identifiers
 from dosestream.settings import Settings, SourceSettings, source_for_hl7
 
@@ -52,6 +54,7 @@ class Interpretation:
         ignored: why a good message makes no event; empty where it makes some.
         identifiers: of the patient named first, for the raw record's key.
         message_time: MSH-7, microseconds since 1970 UTC.
+        findings: what of the source's profiles and contracts it breaks, refused or not.
     """
 
     header: Header | None
@@ -62,6 +65,7 @@ class Interpretation:
     identifiers: tuple[Identifier, ...] = ()
     message_time: int | None = None
     sequence_number: int | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def control_id(self) -> str:
@@ -102,8 +106,6 @@ def interpret(body: bytes, settings: Settings, source: SourceSettings | None = N
         return Interpretation(header, source, refusal=refusal)
     message = read(body, header, source.charset)
     if isinstance(message, Undecodable):
-        if message.listed:
-            return Interpretation(header, source, ignored=message.reason)
         refused = Refusal("charset", 102, f"{message.reason}.", "MSH-18", Severity.ERROR)
         return Interpretation(header, source, refusal=refused)
     return _map(message, header, source, settings)
@@ -161,13 +163,21 @@ def _map(message: Message, header: Header, source: SourceSettings, settings: Set
     code, trigger = header.word(9, 1), header.word(9, 2)
     kind = f"{code}^{trigger}"
     sequence = header.word(13)
+    broken: Refusal | None = None
+    findings: tuple[Finding, ...] = ()
+    if code not in NEVER_ANSWERED:
+        broken, findings = rules_of(settings).check(message, source.name, kind)
     found = Interpretation(
         header,
         source,
         identifiers=next((ids for path in IDENTIFIERS if (ids := identifiers(path, message))), ()),
         message_time=read_time(MESSAGE_TIME, message, local)[0],
         sequence_number=int(sequence) if sequence.isdecimal() and len(sequence) < 19 else None,
+        refusal=broken,
+        findings=findings,
     )
+    if broken is not None:
+        return found
     if code == "ADT" and trigger in ACTIONS:
         drafts, refusal = draft_patients(message, trigger, local)
     elif kind in ORDERS:
