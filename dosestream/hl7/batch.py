@@ -3,11 +3,15 @@
 import re
 
 from dosestream.hl7.framing import FS, VT
-from dosestream.hl7.header import BOM
+from dosestream.hl7.header import BOM, in_utf16
 
 # A message begins at a line that begins with MSH; batch headers and trailers stand for themselves.
 _LINE = re.compile(rb"[^\r\n]+")
 _BATCH = (b"FHS", b"BHS", b"BTS", b"FTS")
+# MSH-18 of a message in UTF-16: the 18th field, in a line whose separator is the fourth character.
+_UNICODE = re.compile(
+    r"^(MSH(.)(?:(?!\2).)*(?:\2(?:(?!\2).)*){15}\2)UNICODE(?: UTF-16)?(?=\2|$)", re.MULTILINE
+)
 
 
 def is_batch(data: bytes) -> bool:
@@ -19,8 +23,13 @@ def split(data: bytes) -> list[bytes]:
     """The messages of a piece, each with CR behind every segment, without batch segments and frame bytes.
 
     Reads what files hold: one message or several, CR, LF or CRLF line ends, blank lines between, a byte-order
-    mark, MLLP frames. Lines before the first MSH are dropped.
+    mark, MLLP frames. Lines before the first MSH are dropped. What is in UTF-16 becomes UTF-8, which MSH-18 then
+    says: no frame can hold UTF-16.
     """
+    if codec := in_utf16(data):
+        # A surrogate without its other half stays one: its message is then no UTF-8, and refused.
+        text = data.decode(codec, "surrogatepass").replace("\r\n", "\n").replace("\r", "\n")
+        data = _UNICODE.sub(r"\1UNICODE UTF-8", text).encode(errors="surrogatepass")
     messages: list[list[bytes]] = []
     for line in _LINE.findall(data.removeprefix(BOM).replace(VT, b"\r").replace(FS, b"\r")):
         line = line.removeprefix(BOM)

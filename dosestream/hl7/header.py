@@ -4,6 +4,13 @@ from dataclasses import dataclass
 
 BOM = b"\xef\xbb\xbf"
 
+_UTF_16 = (
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+    (b"M\0S\0H\0", "utf-16-le"),
+    (b"\0M\0S\0H", "utf-16-be"),
+)
+
 # Stands for a delimiter that MSH-2 leaves out; it cannot occur in a message.
 ABSENT = "\0"
 
@@ -64,9 +71,17 @@ def strip_mark(body: bytes) -> bytes:
     return body if body.startswith(b"MSH") else body.lstrip(b"\r\n")
 
 
+def in_utf16(body: bytes) -> str:
+    """The codec of a message in UTF-16, by its mark or its first letters; empty where it is in none."""
+    return next((codec for begins, codec in _UTF_16 if body.startswith(begins)), "")
+
+
 def read_header(body: bytes) -> Header | None:
     """MSH of a message (HL7 v2.5.1 section 2.15.9); None where the message begins with no usable one."""
     body = strip_mark(body)
+    # Nothing in UTF-16 can be read on the wire, but its sender should hear which message that was.
+    if not body.startswith(b"MSH") and (codec := in_utf16(body)):
+        body = strip_mark(body.decode(codec, "replace").encode())
     if not body.startswith(b"MSH") or len(body) < 5:
         return None
     end = body.find(b"\r")

@@ -86,47 +86,6 @@ def test_a_segment_name_is_what_stands_before_the_separator() -> None:
     assert pid.field(3) == "3"
 
 
-CHARSETS = [
-    ("UTF-8 where MSH-18 is empty", "MÜLLER".encode(), b"", "", "MÜLLER"),
-    ("the source's where MSH-18 is empty", "MÜLLER".encode("latin-1"), b"", "8859/1", "MÜLLER"),
-    ("MSH-18 wins over the source's", "MÜLLER".encode(), b"UNICODE UTF-8", "8859/1", "MÜLLER"),
-    ("Latin 1", "MÜLLER".encode("latin-1"), b"8859/1", "", "MÜLLER"),
-    ("Cyrillic", "Иванов".encode("iso8859-5"), b"8859/5", "", "Иванов"),
-    ("Greek", "Παπας".encode("iso8859-7"), b"8859/7", "", "Παπας"),
-    ("Latin 9", "Š€".encode("iso8859-15"), b"8859/15", "", "Š€"),
-    ("ASCII", b"DOE", b"ASCII", "", "DOE"),
-    ("the same set named twice", b"DOE", b"ASCII~ASCII", "", "DOE"),
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "declared", "default", "expected"), [c[1:] for c in CHARSETS], ids=[c[0] for c in CHARSETS]
-)
-def test_charset(name: bytes, declared: bytes, default: str, expected: str) -> None:
-    assert names(message(name, declared), default) == expected
-
-
-UNDECODABLE = [
-    ("bytes that are no UTF-8", "MÜLLER".encode("latin-1"), b"", False),
-    ("bytes that are no ASCII", "MÜLLER".encode(), b"ASCII", False),
-    ("a byte that Latin/Greek leaves undefined", b"\xff", b"8859/7", False),
-    ("a set nobody lists", b"DOE", b"KLINGON", False),
-    ("UTF-16 cannot be framed", b"DOE", b"UNICODE", False),
-    ("two sets at once", b"DOE", b"ASCII~8859/1", False),
-    ("a Japanese set is listed but not read yet", b"DOE", b"ISO IR6~ISO IR87", True),
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "declared", "listed"), [u[1:] for u in UNDECODABLE], ids=[u[0] for u in UNDECODABLE]
-)
-def test_undecodable_is_a_value(name: bytes, declared: bytes, listed: bool) -> None:
-    found = reading(message(name, declared))
-    assert isinstance(found, Undecodable)
-    assert found.listed is listed
-    assert "\ufffd" not in found.reason
-
-
 BATCHES = [
     ("one message", b"MSH|^~\\&|1\rPID|1\r", [b"MSH|^~\\&|1\rPID|1\r"]),
     ("two messages with LF and a blank line", b"MSH|1\nPID|1\n\nMSH|2\n", [b"MSH|1\rPID|1\r", b"MSH|2\r"]),
