@@ -28,6 +28,8 @@ CLEARED = '""'
 
 # A repetition or an occurrence: every one of them.
 EVERY = 0
+# Of a repetition, in tables only: the whole field, repetitions and all, for a reader that makes one value of them.
+WHOLE = -1
 
 _NUMBER = r"[1-9]\d*"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -129,6 +131,8 @@ class Path:
         if self.where is not None:
             value = self._selected(value, delimiters)
         elif delimiters.repetition in value and not (segment.name == "MSH" and self.field <= 2):
+            if self.repetition == WHOLE:
+                return value
             if self.repetition == EVERY:
                 return said(self.read_all(segment))
             value = part(value, delimiters.repetition, self.repetition)
@@ -285,7 +289,7 @@ def _written(number: int, where: Where | None) -> str:
         if "]" in wanted or wanted.startswith('"'):
             wanted = '"' + wanted.replace("\\", "\\\\").replace('"', '\\"') + '"'
         return f"[{first}.{second}={wanted}]"
-    return {1: "", EVERY: "[*]"}.get(number, f"[{number}]")
+    return {1: "", WHOLE: "", EVERY: "[*]"}.get(number, f"[{number}]")
 
 
 def _error(text: str, position: int, expected: str) -> PathError:

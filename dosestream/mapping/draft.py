@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from dosestream.events.records import Demographics, Identifier
 from dosestream.hl7.path import CLEARED, Path
@@ -12,6 +12,16 @@ from dosestream.hl7.times import to_micros
 from dosestream.kafka.topics import Topic
 from dosestream.mapping.defaults import DEMOGRAPHICS, IDENTIFIERS, Row
 from dosestream.mapping.values import first, identifiers
+
+NO_SEGMENTS = Group(())
+
+
+class Unmapped(NamedTuple):
+    """A code that a code map has not: no patient data, so it may be counted and logged."""
+
+    field: str
+    scheme: str
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +33,16 @@ class Draft:
         index: the group's place in the message, part of the event's identity.
         fields: the event's own fields, `event_time`, `event_time_path` and `paths` among them.
         identifiers: of the patient, for the record's key.
+        group: the segments it is made from.
+        unmapped: its codes that a code map has not.
     """
 
     topic: Topic
     index: int
     fields: dict[str, Any]
     identifiers: tuple[Identifier, ...]
+    group: Group = NO_SEGMENTS
+    unmapped: tuple[Unmapped, ...] = ()
 
 
 def read_rows(rows: Iterable[Row], group: Group, fields: dict[str, Any], paths: dict[str, str]) -> None:

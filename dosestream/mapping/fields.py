@@ -56,7 +56,7 @@ def _fields(cls: type) -> dict[str, Kind]:
         hint = hints[one.name]
         if hint in (Demographics, Demographics | None):
             found |= _fields(Demographics)
-        elif one.name not in OWN:
+        elif one.name not in OWN and hint in _KINDS:
             found[one.name] = _KINDS[hint]
     return found
 

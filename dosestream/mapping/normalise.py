@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from dosestream.events.identity import event_id
-from dosestream.events.records import Event, Identifier, Order, Patient, RawMessage, Rejection
+from dosestream.events.records import (
+    Appointment,
+    Event,
+    Identifier,
+    Order,
+    Patient,
+    RawMessage,
+    Rejection,
+    Report,
+)
 from dosestream.hl7.acceptance import NEVER_ANSWERED, NO_MSH, Refusal, Severity, check
 from dosestream.hl7.charset import Undecodable
 from dosestream.hl7.finding import Finding
@@ -16,20 +25,31 @@ from dosestream.hl7.header import Header, read_header
 from dosestream.hl7.reader import Message, read
 from dosestream.hl7.times import zone
 from dosestream.kafka.topics import Topic
+from dosestream.mapping import appointment, report
+from dosestream.mapping.appointment import draft_appointments
 from dosestream.mapping.defaults import IDENTIFIERS, MESSAGE_TIME
 from dosestream.mapping.draft import Draft, read_time
 from dosestream.mapping.order import NO_ORDER, NO_ORDER_NUMBER, draft_orders
 from dosestream.mapping.patient import ACTIONS, draft_patients
+from dosestream.mapping.plan import plan_of
+from dosestream.mapping.report import draft_reports
 from dosestream.mapping.rules import rules_of
 from dosestream.mapping.values import identifiers
 from dosestream.settings import Settings, SourceSettings, source_for_hl7
 
 # Message type and event that become orders.
-ORDERS = frozenset({"ORM^O01", "OMG^O19", "OMI^O23"})
+ORDERS = frozenset({"ORM^O01", "OMG^O19", "OMI^O23", "OML^O21"})
 # Answers to orders: their order numbers are taken where they hold any.
 ORDER_RESPONSES = frozenset({"ORR", "ORG", "ORI", "ORL"})
 
-CLASSES: dict[Topic, type[Patient] | type[Order]] = {Topic.PATIENT: Patient, Topic.ORDER: Order}
+REPORTS = report.RESULTS | report.DOCUMENTS
+
+CLASSES: dict[Topic, type[Patient] | type[Order] | type[Appointment] | type[Report]] = {
+    Topic.PATIENT: Patient,
+    Topic.ORDER: Order,
+    Topic.APPOINTMENT: Appointment,
+    Topic.REPORT: Report,
+}
 
 
 class At(Protocol):
@@ -178,16 +198,21 @@ def _map(message: Message, header: Header, source: SourceSettings, settings: Set
     )
     if broken is not None:
         return found
+    site = plan_of(settings).overlays(source.name, kind)
     if code == "ADT" and trigger in ACTIONS:
-        drafts, refusal = draft_patients(message, trigger, local)
+        drafts, refusal = draft_patients(message, trigger, site.get("patient"), local)
     elif kind in ORDERS:
-        drafts, refusal = draft_orders(message, settings.mapping, local)
+        drafts, refusal = draft_orders(message, site.get("order"), local)
     elif code in ORDER_RESPONSES:
-        drafts, refusal = draft_orders(message, settings.mapping, local)
+        drafts, refusal = draft_orders(message, site.get("order"), local)
         if refusal in (NO_ORDER, NO_ORDER_NUMBER):
             refusal = None  # a response need not repeat the order
         if not drafts:
             return replace(found, ignored="a response without order numbers")
+    elif kind in REPORTS:
+        drafts, refusal = draft_reports(message, kind, site.get("report"), local)
+    elif code == "SIU" and trigger in appointment.TRIGGERS:
+        drafts, refusal = draft_appointments(message, trigger, site.get("appointment"), local)
     elif code in NEVER_ANSWERED:
         return replace(found, ignored="an acknowledgement")
     else:

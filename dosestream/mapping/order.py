@@ -9,12 +9,13 @@ from typing import Any
 
 from dosestream.events.records import Demographics
 from dosestream.hl7.acceptance import Refusal, Severity
+from dosestream.hl7.path import CLEARED
 from dosestream.hl7.reader import Group, Message, Segment
 from dosestream.kafka.topics import Topic
-from dosestream.mapping.defaults import ORDER_EVENT_TIME, ORDERED, SCHEDULED, order_rows
+from dosestream.mapping.defaults import ORDER, ORDER_EVENT_TIME, ORDERED, SCHEDULED
 from dosestream.mapping.draft import Draft, put_event_time, put_time, read_demographics, read_rows, read_time
+from dosestream.mapping.site import Overlay
 from dosestream.mapping.values import HEIGHT_CODES, KILOGRAMS, METRES, WEIGHT_CODES, quantity
-from dosestream.settings import MappingSettings
 
 # What finds an order again; a group with none of them is nobody's order.
 NUMBERS = (
@@ -38,9 +39,7 @@ NO_ORDER_NUMBER = Refusal(
 PREVIOUS_RESULTS = "PR"
 
 
-def draft_orders(
-    message: Message, mapping: MappingSettings, local: tzinfo
-) -> tuple[list[Draft], Refusal | None]:
+def draft_orders(message: Message, site: Overlay | None, local: tzinfo) -> tuple[list[Draft], Refusal | None]:
     """A draft for every order that has a number; and the first thing that could not be mapped."""
     groups = list(order_groups(message))
     if not groups:
@@ -51,15 +50,10 @@ def draft_orders(
         patient = read_demographics(message, patient_paths)
     refusal: Refusal | None = None
     drafts = []
-    rows = order_rows(mapping)
     for index, group in enumerate(groups):
         paths = dict(patient_paths)
         fields: dict[str, Any] = {"control_code": "", "patient": patient, "paths": paths}
-        read_rows(rows, group, fields, paths)
-        # A cleared number finds nothing either.
-        if not any(fields.get(number, '""') != '""' for number in NUMBERS):
-            refusal = refusal or NO_ORDER_NUMBER
-            continue
+        read_rows(ORDER, group, fields, paths)
         _put_times(group, local, fields, paths)
         for name, codes, factors in (
             ("weight_kg", WEIGHT_CODES, KILOGRAMS),
@@ -67,7 +61,19 @@ def draft_orders(
         ):
             if value := quantity(group, codes, factors):
                 fields[name] = value
-        drafts.append(Draft(Topic.ORDER, index, fields, patient.identifiers if patient is not None else ()))
+        identifiers = patient.identifiers if patient is not None else ()
+        draft = Draft(Topic.ORDER, index, fields, identifiers, group)
+        if site is not None:
+            changed = site.apply(draft, local)
+            if isinstance(changed, Refusal):
+                refusal = refusal or changed
+                continue
+            draft = changed
+        # A cleared number finds nothing either, nor an empty one.
+        if any(draft.fields.get(number, "") not in ("", CLEARED) for number in NUMBERS):
+            drafts.append(draft)
+        else:
+            refusal = refusal or NO_ORDER_NUMBER
     return drafts, refusal
 
 

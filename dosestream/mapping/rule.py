@@ -1,22 +1,19 @@
 """One `[[mapping.rule]]`, compiled: what it reads from a group of segments, and what it makes of it. Pure."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, Protocol
 
 from dosestream.events.records import Identifier
-from dosestream.hl7.expression import Expression, parse
+from dosestream.hl7.expression import Expression
 from dosestream.hl7.path import CLEARED, Path, said
 from dosestream.hl7.reader import Group
 from dosestream.hl7.times import EPOCH, MICROSECOND, to_date, to_micros
 from dosestream.mapping import names, values
 from dosestream.mapping.defaults import Reader
 from dosestream.mapping.fields import COMPANIONS, Kind, kind_of
-
-# The place that stands for what IHE says: whatever the field has without the rule.
-DEFAULT = "default"
+from dosestream.mapping.place import DEFAULT, columns
 
 # Readers of a whole field; a component of it is plain text.
 _WHOLE = frozenset(
@@ -25,8 +22,6 @@ _WHOLE = frozenset(
         *(values.issuer, values.authority, values.as_sent),
     }
 )
-# One column of a place with several: blanks within quotes, brackets and parentheses part nothing.
-_COLUMN = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\((?:"(?:[^"\\]|\\.)*"|[^)"])*\)|\[[^\]]*\]|[^\s"(\[])+')
 
 
 class Options(Protocol):
@@ -82,34 +77,19 @@ class Rule:
 
         `has_default` is whether the fields have a value without the rule.
         """
-        for columns in self.places:
-            if not columns:
+        for place in self.places:
+            if not place:
                 if has_default:
                     return None
                 continue
             found = {
                 name: value
-                for name, read in zip(self.fields, columns, strict=True)
+                for name, read in zip(self.fields, place, strict=True)
                 if (value := read(group, local)) is not None
             }
             if found:
                 return found
         return {}
-
-
-def columns(place: str, count: int) -> list[Expression]:
-    """The expressions of one place: `count` of them, apart by blanks.
-
-    Raises:
-        PathError: one is none.
-        ValueError: there are more or fewer.
-    """
-    if count == 1:
-        return [parse(place)]
-    found = _COLUMN.findall(place)
-    if len(found) != count:
-        raise ValueError(f"has {len(found)} paths for {count} fields")
-    return [parse(one) for one in found]
 
 
 def compile_rule(options: Options, readers: Mapping[str, Reader]) -> Rule:

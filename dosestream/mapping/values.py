@@ -71,6 +71,11 @@ def issuer(value: str, delimiters: Delimiters) -> str:
     return first(part(value, component, 2), delimiters) or first(part(value, component, 3), delimiters)
 
 
+def entity(value: str, delimiters: Delimiters) -> str:
+    """An EI by its identifier; where it has none, as documents are met, by what stands in for it (EI.3)."""
+    return first(value, delimiters) or first(part(value, delimiters.component, 3), delimiters)
+
+
 def authority(value: str, delimiters: Delimiters) -> str:
     """CX.4.1, else CX.4.2: namespace id, else universal id."""
     assigner = part(value, delimiters.component, 4)
@@ -109,13 +114,16 @@ def cx(repetition: str, delimiters: Delimiters) -> Identifier | None:
 
 
 def person(value: str, delimiters: Delimiters) -> str:
-    """XPN as DICOM PN: HL7 says family, given, middle, suffix, prefix; DICOM says prefix before suffix."""
-    return _person(value, delimiters, 1)
+    """XPN as DICOM PN: HL7 says family, given, middle, suffix, prefix; DICOM says prefix before suffix.
+
+    Repetitions that say so in XPN-8 are the name's ideographic and phonetic groups.
+    """
+    return _person(value, delimiters, 1, 8)
 
 
 def practitioner(value: str, delimiters: Delimiters) -> str:
-    """XCN as DICOM PN: its first component is an id."""
-    return _person(value, delimiters, 2)
+    """XCN as DICOM PN: its first component is an id, and the representation stands in XCN-15."""
+    return _person(value, delimiters, 2, 15)
 
 
 def named_practitioner(value: str, delimiters: Delimiters) -> str:
@@ -169,11 +177,28 @@ def quantity(group: Group, codes: frozenset[str], factors: dict[str, Decimal]) -
     return ""
 
 
-def _person(value: str, delimiters: Delimiters, family: int) -> str:
+# HL7 table 0465 (name representation) in the order of the groups of a DICOM PN (PS3.5 section 6.2.1.1).
+REPRESENTATIONS = "AIP"
+
+
+def _person(value: str, delimiters: Delimiters, family: int, representation: int) -> str:
+    """The name of the first repetition, with the groups that other repetitions give it.
+
+    A repetition without a representation is alphabetic where it is the first, else another name of the person.
+    """
     if value == CLEARED:
         return value
-    parts = value.split(delimiters.component)[family - 1 : family + 4]
-    return pn([first(piece, delimiters) for piece in parts])
+    groups: dict[str, str] = {}
+    for number, repetition in enumerate(value.split(delimiters.repetition)):
+        parts = repetition.split(delimiters.component)
+        code = parts[representation - 1].strip() if len(parts) >= representation else ""
+        code = code if code in REPRESENTATIONS else ""
+        if not code and number:
+            continue
+        name = pn([first(piece, delimiters) for piece in parts[family - 1 : family + 4]])
+        if name:
+            groups.setdefault(code or REPRESENTATIONS[0], name)
+    return "=".join(groups.get(code, "") for code in REPRESENTATIONS).rstrip("=")
 
 
 # A component of a DICOM PN cannot hold these.

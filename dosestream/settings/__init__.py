@@ -5,13 +5,15 @@ Every setting has a default that works on one machine. `load` explains a mistake
 
 from dosestream.settings.document import SettingsError, parse
 from dosestream.settings.file import ENVIRONMENT, load
+from dosestream.settings.mapping import CodeMapSettings, MappingSettings, RuleSettings
 from dosestream.settings.sections import (
     MIB,
     AuthoritySettings,
     ClockSettings,
+    ConformanceSettings,
     DicomSettings,
     KafkaSettings,
-    MappingSettings,
+    LimitSettings,
     MatchingSettings,
     MllpSettings,
     PostgresSettings,
@@ -27,13 +29,17 @@ __all__ = [
     "MIB",
     "AuthoritySettings",
     "ClockSettings",
+    "CodeMapSettings",
+    "ConformanceSettings",
     "DicomSettings",
     "KafkaSettings",
+    "LimitSettings",
     "MappingSettings",
     "MatchingSettings",
     "MllpSettings",
     "PostgresSettings",
     "RepeatsSettings",
+    "RuleSettings",
     "Settings",
     "SettingsError",
     "SiteSettings",

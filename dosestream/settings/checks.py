@@ -10,12 +10,22 @@ from dosestream.hl7.path import Path as FieldPath
 from dosestream.hl7.path import PathError
 from dosestream.hl7.profile import ProfileSettings
 from dosestream.hl7.zsegments import ZContract
+from dosestream.settings.mapping import (
+    CodeMapSettings,
+    RuleSettings,
+    code_map_mistakes,
+    rule_mistakes,
+    unknown_sources,
+)
+from dosestream.settings.sections import Settings
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "on_violation": ("flag", "reject"),
     "on_reject": ("AE", "AA", ""),
     "leading_zeros": ("keep", "ignore"),
     "case": ("keep", "ignore"),
+    "mapping.rule.case": ("upper", "lower", ""),
+    "unmapped": ("keep", "blank"),
     "merged_away": ("follow", "own"),
     "keep_from_status": ("", "SCHEDULED", "ARRIVED", "STARTED", "COMPLETED"),
 }
@@ -75,10 +85,16 @@ def _is_zone(name: str) -> bool:
 
 STATUSES = ("SCHEDULED", "ARRIVED", "STARTED", "COMPLETED", "CANCELED", "DISCONTINUED", "ON_HOLD")
 
+
+def _release(value: object) -> str | None:
+    return None if value in (1, 2) else "is no release of MLLP: 1 or 2"
+
+
 # What a value must be beyond its type: by its key, or for a list or table by the key of the whole.
 CHECKS: dict[str, Callable[[object], str | None]] = {
     "port": _port,
     "workers": _workers,
+    "release": _release,
     "size_mib": _size_mib,
     "timezone": _zone,
     "charset": _charset,
@@ -90,6 +106,9 @@ CHECKS: dict[str, Callable[[object], str | None]] = {
 
 # What a table must be as a whole: by its class, the keys of the mistake and a sentence.
 WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
+    CodeMapSettings: code_map_mistakes,
     ProfileSettings: profile.mistakes,
+    RuleSettings: rule_mistakes,
+    Settings: lambda settings: unknown_sources(settings.mapping, {one.name for one in settings.source}),
     ZContract: zsegments.mistakes,
 }

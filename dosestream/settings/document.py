@@ -85,7 +85,7 @@ def _build(kind: Any, value: Any, trail: tuple[str, ...], mistake: Any) -> Any:
             mistake(trail, f"{trail[-1]!r} is a table: write [{'.'.join(trail)}]")
             return value
         hints = get_type_hints(kind)
-        known = {f.name for f in fields(kind)}
+        known = {f.name for f in fields(kind) if not f.metadata.get("loaded")}
         for key in value.keys() - known:
             mistake((*trail, key), f"unknown key {key!r}; known here: {', '.join(sorted(known))}")
         told: list[str] = []
@@ -122,8 +122,11 @@ def _build(kind: Any, value: Any, trail: tuple[str, ...], mistake: Any) -> Any:
     check = CHECKS.get(key) or CHECKS.get(trail[-2] if len(trail) > 1 else "")
     if check is not None and (wrong := check(value)) is not None:
         mistake(trail, f"{value!r} {wrong}")
-    if key in CHOICES and value not in CHOICES[key]:
-        mistake(trail, f"{key!r} is {value!r}, but must be one of {', '.join(filter(None, CHOICES[key]))}")
+    # A key that means something else elsewhere is listed with its section.
+    section = ".".join(name for name in trail if not name.isdigit())
+    choices = CHOICES.get(section) or CHOICES.get(key)
+    if choices and value not in choices:
+        mistake(trail, f"{key!r} is {value!r}, but must be one of {', '.join(filter(None, choices))}")
     return value
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from dosestream.conformance import message_profile
 from dosestream.hl7.zsegments import ZContract
 from dosestream.settings.document import SettingsError, build
+from dosestream.settings.mapping_files import with_mapping_files
 from dosestream.settings.sections import MessageProfileSettings, Settings
 
 
 def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Settings:
     """The settings with the content of their files; `folder` is where relative paths begin."""
+    settings = replace(settings, mapping=with_mapping_files(settings.mapping, folder, mistakes))
     conformance, z_segments = settings.conformance, settings.z_segments
     if conformance.message_profile:
         profiles = tuple(_message_profile(one, folder, mistakes) for one in conformance.message_profile)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from dosestream.hl7.profile import ProfileSettings
 from dosestream.hl7.zsegments import ZContract
+from dosestream.settings.mapping import MappingSettings
 
 MIB = 1024 * 1024
 
@@ -60,6 +61,10 @@ class MllpSettings:
     # Messages between receipt and answer, per connection and in all.
     in_flight_per_connection: int = 64
     in_flight: int = 8192
+    # Their bytes in all, in MiB; and how many messages of the largest size may arrive at a time.
+    in_flight_mib: int = 128
+    # MLLP release: 1, or 2, which answers each frame with a commit block before the acknowledgement.
+    release: int = 1
     # Processes that share the port.
     workers: int = 1
 
@@ -97,14 +102,6 @@ class SourceSettings:
     charset: str = ""
     on_reject: str = ""
     processing_ids: tuple[str, ...] = ("P", "T", "D")
-
-
-@dataclass(frozen=True, slots=True)
-class MappingSettings:
-    """Where fields are read, beyond the IHE defaults."""
-
-    # Paths tried for the accession number after IPC-1.1 and OBR-18, such as "OBR-3.1".
-    accession_fallback: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,11 @@ import sys
 import uvloop
 
 from dosestream import logs, ready
-from dosestream.hl7.path import PathError
 from dosestream.kafka.admin import BrokerAwayError, publish_schemas
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.normalised_up_to import HL7_GROUP, NormalisedUpTo, RepairStoppedError
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.topics import Topic
-from dosestream.mapping.defaults import order_rows
 from dosestream.settings import Settings
 from services.ingest.intake import Intake
 from services.ingest.listener import Listener
@@ -32,11 +30,6 @@ SWITCH_INTERVAL_S = 0.001
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean stop, 1 when the service cannot start."""
     logs.configure("ingest")
-    try:
-        order_rows(settings.mapping)
-    except PathError as error:
-        log.error("mapping.accession_fallback: %s", error)
-        return 1
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))

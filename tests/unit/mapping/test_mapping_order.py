@@ -6,7 +6,7 @@ import pytest
 from hl7_cases import events, normalised, utc
 
 from dosestream.events.records import Order
-from dosestream.mapping.defaults import first_paths, order_rows
+from dosestream.mapping.defaults import ORDER, first_paths
 from dosestream.settings import MappingSettings, Settings
 
 PID = "PID|||4711^^^HOSP^MR||DOE^JOHN||19800102|M"
@@ -226,7 +226,7 @@ def test_the_sites_place_for_accession_numbers(segments: tuple[str, ...], expect
 
 
 def test_every_text_field_of_an_order_is_read_somewhere() -> None:
-    read = {name for r in order_rows(MappingSettings()) for place in r.places for name, _, _ in place.columns}
+    read = {name for r in ORDER for place in r.places for name, _, _ in place.columns}
     text = {name for name, kind in Order.__annotations__.items() if kind is str}
     envelope = {"event_id", "source", "control_id", "message_type", "event_time_path"}
     assert text - envelope - read == {"weight_kg", "height_m"}

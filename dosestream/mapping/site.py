@@ -1,0 +1,150 @@
+"""What a site changes in one kind of event of one source and message type: its rules, code maps and Python.
+
+Applied to a draft that the defaults have filled, so that a site without rules pays nothing. Pure.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from typing import Any
+
+from dosestream.events.records import Demographics
+from dosestream.hl7.acceptance import Refusal
+from dosestream.hl7.header import STANDARD
+from dosestream.hl7.path import CLEARED
+from dosestream.hl7.reader import Group
+from dosestream.mapping import plugin, values
+from dosestream.mapping.code_maps import CodeTable
+from dosestream.mapping.defaults import Reader, first_paths
+from dosestream.mapping.draft import Draft, Unmapped
+from dosestream.mapping.fields import COMPANIONS, DEMOGRAPHICS, FIELDS, Kind
+from dosestream.mapping.plugin import Function, SiteCode, SiteMessage
+from dosestream.mapping.rule import Found, Rule
+
+# Fields whose codes are DICOM's own: what no code map has is read as the default reads it.
+VOCABULARY: dict[str, Reader] = {"sex": values.sex, "priority": values.priority}
+
+
+@dataclass(frozen=True, slots=True)
+class CodeMap:
+    """One code map for one field; `blank` says whether a code it has not is left out."""
+
+    field: str
+    table: CodeTable
+    blank: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """All that a site changes in one kind of event.
+
+    Attributes:
+        event: patient, order, appointment or report.
+        rules: one per field at most, in the order they are applied.
+        code: the site's Python, and `function` what it has for the event.
+    """
+
+    event: str
+    source: str
+    message_type: str
+    rules: tuple[Rule, ...] = ()
+    code_maps: tuple[CodeMap, ...] = ()
+    code: SiteCode | None = None
+    function: Function | None = None
+
+    def apply(self, draft: Draft, local: tzinfo) -> Draft | Refusal:
+        """The draft as the site wants it, or why the site's Python could not say."""
+        group, fields = draft.group, self._flat(draft)
+        paths = dict(draft.fields["paths"])
+        for rule in self.rules:
+            self._read(rule, group, local, fields, paths)
+        unmapped = [missed for one in self.code_maps if (missed := _map_code(one, fields)) is not None]
+        if self.code is not None and self.function is not None:
+            message = SiteMessage(self.source, self.message_type, group)
+            changed = plugin.call(self.code, self.event, self.function, fields, message)
+            if isinstance(changed, Refusal):
+                return changed
+            for name, value in changed.items():
+                self._put(name, Found(value, f"{self.code.name}:{self.event}"), fields, paths)
+        return self._nested(draft, fields, paths, tuple(unmapped))
+
+    def _read(
+        self, rule: Rule, group: Group, local: tzinfo, fields: dict[str, Any], paths: dict[str, str]
+    ) -> None:
+        has_default = any(fields.get(name) not in (None, "", ()) for name in rule.fields)
+        found = rule.read(group, local, has_default)
+        if found is None:
+            return
+        for name in (*rule.fields, *rule.dropped):
+            self._put(name, found.get(name), fields, paths)
+
+    def _put(self, name: str, found: Found | None, fields: dict[str, Any], paths: dict[str, str]) -> None:
+        """Write one field, or what empties it; a time that is cleared is no time, and said to be cleared."""
+        fields.pop(name, None)
+        paths.pop(name, None)
+        if name == "event_time":
+            fields.pop("event_time_path", None)
+        if (flag := _CLEARED_FLAGS.get((self.event, name))) is not None:
+            fields.pop(flag, None)
+        if found is None or found.value in (None, ""):
+            return
+        if found.value == CLEARED and name in _TIMES:
+            if flag is not None:
+                fields[flag] = True
+                paths[name] = found.path
+            return
+        fields[name] = found.value
+        if name == "event_time":
+            fields["event_time_path"] = found.path
+        elif found.path != _FIRST.get(name):
+            paths[name] = found.path
+
+    def _flat(self, draft: Draft) -> dict[str, Any]:
+        """The draft's fields with the patient's own beside them."""
+        fields = dict(draft.fields)
+        patient = fields.pop("patient", None)
+        if patient is not None:
+            fields |= {name: getattr(patient, name) for name in DEMOGRAPHICS}
+        return fields
+
+    def _nested(
+        self, draft: Draft, fields: dict[str, Any], paths: dict[str, str], unmapped: tuple[Unmapped, ...]
+    ) -> Draft:
+        said = {name: value for name in DEMOGRAPHICS if (value := fields.pop(name, None))}
+        # An event without patient stays without one unless something is said of one.
+        patient = Demographics(**said) if said or draft.fields.get("patient") is not None else None
+        fields |= {"patient": patient, "paths": paths}
+        return replace(
+            draft,
+            fields=fields,
+            identifiers=patient.identifiers if patient is not None else (),
+            unmapped=unmapped,
+        )
+
+
+_FIRST = first_paths()
+_TIMES = frozenset(name for table in FIELDS.values() for name, kind in table.items() if kind is Kind.TIME)
+# Times that have a field of their own for being cleared.
+_CLEARED_FLAGS = {("order", "scheduled_at"): "scheduled_cleared"}
+
+
+def _map_code(one: CodeMap, fields: dict[str, Any]) -> Unmapped | None:
+    """Turn one field's code into the network's; what the map has not is told."""
+    code = fields.get(one.field, "")
+    if not code or code == CLEARED:
+        return None
+    scheme, meaning = [*COMPANIONS.get(one.field, ()), "", ""][:2]
+    found = one.table.find(code, fields.get(scheme, "") if scheme else "")
+    if found is not None:
+        fields[one.field] = found.code
+        # The network's scheme and meaning, or none: never the site's beside the network's code.
+        told = ((scheme, found.scheme), (meaning, found.meaning))
+        fields |= {name: value for name, value in told if name}
+        return None
+    missed = Unmapped(one.field, fields.get(scheme, "") if scheme else "", code)
+    if one.field in VOCABULARY:
+        fields[one.field] = "" if one.blank else VOCABULARY[one.field](code, STANDARD)
+        return None if fields[one.field] else missed
+    if one.blank:
+        for name in filter(None, (one.field, scheme, meaning)):
+            fields[name] = ""
+    return missed
