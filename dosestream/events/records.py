@@ -378,6 +378,12 @@ class Report:
     text: str = ""
     author: str = ""
     reported_at: int | None = None
+    placer_issuer: str = ""
+    filler_issuer: str = ""
+    accession_issuer: str = ""
+    document_number: str = ""
+    parent_document_number: str = ""
+    attachments: int = 0
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "Report":
@@ -415,6 +421,12 @@ class Report:
             "text": self.text,
             "author": self.author,
             "reported_at": self.reported_at,
+            "placer_issuer": self.placer_issuer,
+            "filler_issuer": self.filler_issuer,
+            "accession_issuer": self.accession_issuer,
+            "document_number": self.document_number,
+            "parent_document_number": self.parent_document_number,
+            "attachments": self.attachments,
         }
 
 

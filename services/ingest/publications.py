@@ -5,11 +5,28 @@ from dataclasses import dataclass
 from dosestream.events import cloudevents
 from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash, record_key
-from dosestream.events.records import Event, Identifier, Order, Patient, RawMessage, Rejection
+from dosestream.events.records import (
+    Appointment,
+    Event,
+    Identifier,
+    Order,
+    Patient,
+    RawMessage,
+    Rejection,
+    Report,
+)
 from dosestream.kafka.publisher import Position, Publication
 from dosestream.kafka.topics import Topic
 from dosestream.mapping.normalise import Interpretation, Normalised, finish, normalise
 from dosestream.settings import Settings, SourceSettings
+
+# The `ce_type` of an event: what subscribers tell it by.
+KINDS: dict[type, str] = {
+    Patient: "patient",
+    Order: "order",
+    Appointment: "appointment",
+    Report: "report",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +78,7 @@ class Publications:
         return records
 
     def _event(self, topic: Topic, event: Event, source: SourceSettings) -> Publication:
-        assert isinstance(event, Patient | Order)
+        assert isinstance(event, Patient | Order | Appointment | Report)
         patient = event.patient
         return Publication(
             str(topic),
@@ -70,7 +87,7 @@ class Publications:
             cloudevents.headers(
                 event_id=event.event_id,
                 source=event.source,
-                kind="patient" if isinstance(event, Patient) else "order",
+                kind=KINDS[type(event)],
                 at=event.received_at,
             ),
         )
