@@ -18,7 +18,7 @@ from dosestream.settings import Settings, SourceSettings
 
 PID = "PID|||4711^^^HOSP^MR||DOE^JOHN"
 
-IGNORED = ["ADT^A09", "ADT^A60", "ORU^R01", "SIU^S12", "MDM^T02", "DFT^P03", "OML^O21", "ACK^A01", "BAR^P01"]
+IGNORED = ["ADT^A09", "ADT^A60", "ORU^R30", "SIU^S18", "SIU^S23", "MDM^T12", "DFT^P03", "ACK^A01", "BAR^P01"]
 
 
 @pytest.mark.parametrize("kind", IGNORED)
