@@ -73,7 +73,9 @@ _PART = re.compile(r"[A-Z]+_(?P<number>\d+)")
 
 
 def check(body: bytes, profile: MessageProfile | None = None, default_charset: str = "") -> list[Finding]:
-    """What in the message is not as its version (MSH-12), or the profile, says; never raises for a message.
+    """What in the message is not as its version (MSH-12) says; never raises for a message.
+
+    A profile stands in place of the version for the structures it holds.
 
     A message that cannot be checked at all has one finding whose rule is `not checked`.
     """
@@ -103,14 +105,12 @@ def _not_checked(why: str, location: str = "") -> Finding:
 
 
 def _findings(text: str, header: Header, profile: MessageProfile | None) -> Iterator[Finding]:
-    version = header.word(12)
-    known = profile.keys() if profile is not None else load_library(version).MESSAGES.keys()
-    name = structure_of(header.word(9, 1), header.word(9, 2), header.word(9, 3), known)
-    if not name:
-        holder = "message profile" if profile is not None else "version"
-        yield _not_checked(f"the {holder} has no structure for its type", "MSH-9")
+    version, kind = header.word(12), (header.word(9, 1), header.word(9, 2), header.word(9, 3))
+    name = structure_of(*kind, (profile or {}).keys())
+    reference = (profile or {}).get(name)
+    if reference is None and not (name := structure_of(*kind, load_library(version).MESSAGES.keys())):
+        yield _not_checked("the version has no structure for its type", "MSH-9")
         return
-    reference = profile[name] if profile is not None else None
     encoding, _, _ = get_message_info(text)
     level = VALIDATION_LEVEL.TOLERANT
     message = Message(

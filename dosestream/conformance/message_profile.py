@@ -6,7 +6,10 @@ code when they are loaded; the XML (HL7 v2.5.1 section 2.12.6, what Messaging Wo
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
 from typing import Any
+
+from hl7apy import SUPPORTED_LIBRARIES, load_library
 
 # Message structure to its reference: `("sequence", children)`, as `hl7apy.parser.parse_message` takes it.
 MessageProfile = dict[str, Any]
@@ -31,51 +34,60 @@ def parse(text: str) -> MessageProfile:
     if static is None or not structure:
         raise MessageProfileError("no message profile: it has no HL7v2xStaticDef with a MsgStructID")
     try:
-        return {structure: ("sequence", _children(static, structure))}
+        version = root.get("HL7Version") or ""
+        types = load_library(version).DATATYPES_STRUCTS if version in SUPPORTED_LIBRARIES else {}
+        return {structure: ("sequence", _Reader(structure, types).children(static))}
     except ValueError as error:
         raise MessageProfileError(f"no message profile: {error}") from error
 
 
-def _children(parent: ElementTree.Element, structure: str) -> tuple[Any, ...]:
-    made: list[Any] = []
-    for child in parent:
-        name = child.get("Name") or ""
-        if child.tag == "Segment":
-            made.append((name, ("sequence", _fields(child, name)), _cardinality(child), "SEG"))
-        elif child.tag == "SegGroup":
-            children = _children(child, structure)
-            made.append((f"{structure}_{name}", ("sequence", children), _cardinality(child), "GRP"))
-    return tuple(made)
+class _Reader:
+    """Makes references of one message; a field whose components it leaves out has those of its data type."""
 
+    def __init__(self, structure: str, types: Mapping[str, Any]) -> None:
+        self._structure = structure
+        self._types = types
 
-def _fields(segment: ElementTree.Element, name: str) -> tuple[Any, ...]:
-    fields = enumerate(segment.findall("Field"), 1)
-    return tuple((f"{name}_{n}", _reference(field), _cardinality(field), "FIE") for n, field in fields)
+    def children(self, parent: ElementTree.Element) -> tuple[Any, ...]:
+        """The segments and groups of a message or group."""
+        made: list[Any] = []
+        for child in parent:
+            name = child.get("Name") or ""
+            if child.tag == "Segment":
+                made.append((name, ("sequence", self._fields(child, name)), _cardinality(child), "SEG"))
+            elif child.tag == "SegGroup":
+                reference = ("sequence", self.children(child))
+                made.append((f"{self._structure}_{name}", reference, _cardinality(child), "GRP"))
+        return tuple(made)
 
+    def _fields(self, segment: ElementTree.Element, name: str) -> tuple[Any, ...]:
+        fields = enumerate(segment.findall("Field"), 1)
+        return tuple(
+            (f"{name}_{n}", self._reference(field), _cardinality(field), "FIE") for n, field in fields
+        )
 
-def _components(parent: ElementTree.Element) -> tuple[Any, ...]:
-    kind = parent.get("Datatype") or ""
-    found = [*parent.findall("Component"), *parent.findall("SubComponent")]
-    return tuple(
-        (f"{kind}_{n}", _reference(part), (int(part.get("Usage") == "R"), 1), "CMP")
-        for n, part in enumerate(found, 1)
-    )
+    def _components(self, parent: ElementTree.Element) -> tuple[Any, ...]:
+        kind = parent.get("Datatype") or ""
+        found = [*parent.findall("Component"), *parent.findall("SubComponent")]
+        return tuple(
+            (f"{kind}_{n}", self._reference(part), (int(part.get("Usage") == "R"), 1), "CMP")
+            for n, part in enumerate(found, 1)
+        )
 
-
-def _reference(element: ElementTree.Element) -> tuple[Any, ...]:
-    """Kind, children, data type, long name, table, longest length; -1 for no limit."""
-    children = _components(element) or None
-    kind = (element.get("Datatype") or "").upper()
-    table = f"HL7{element.get('Table')}" if element.get("Table") else None
-    long_name = re.sub(r"\W+", "_", (element.get("Name") or "").strip().upper()).strip("_")
-    return (
-        "sequence" if children else "leaf",
-        children,
-        "varies" if kind == "VARIES" else kind,
-        long_name,
-        table,
-        int(element.get("Length") or -1),
-    )
+    def _reference(self, element: ElementTree.Element) -> tuple[Any, ...]:
+        """Kind, children, data type, long name, table, longest length; -1 for no limit."""
+        kind = (element.get("Datatype") or "").upper()
+        children = self._components(element) or self._types.get(kind)
+        table = f"HL7{element.get('Table')}" if element.get("Table") else None
+        long_name = re.sub(r"\W+", "_", (element.get("Name") or "").strip().upper()).strip("_")
+        return (
+            "sequence" if children else "leaf",
+            children,
+            "varies" if kind == "VARIES" else kind,
+            long_name,
+            table,
+            int(element.get("Length") or -1),
+        )
 
 
 def _cardinality(element: ElementTree.Element) -> tuple[int, int]:

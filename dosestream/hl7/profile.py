@@ -225,6 +225,8 @@ def _valued(text: str, told: str, *, needed: bool) -> Check:
     words = f"{' and '.join(names)} are" if rest else f"{names[0]} is"
     finding = Finding(f"required {text}", REQUIRED, names[0], f"{words} empty{told}.")
     absent = _absent(first.segment, told)
+    number = first.field
+    begins = first.component <= 1 and first.subcomponent <= 1 and first.repetition == 1 and not first.where
 
     def valued(message: Message, found: list[Finding]) -> None:
         segments = segments_of(message)
@@ -233,6 +235,9 @@ def _valued(text: str, told: str, *, needed: bool) -> Check:
                 found.append(absent)
             return
         for one in segments:
+            # No delimiter is a letter or digit: a field that begins with one has a first component.
+            if begins and one.field(number)[:1].isalnum():
+                continue
             value = first.read(one)
             if (not value or value == CLEARED) and not _any(rest, one, message):
                 found.append(finding)

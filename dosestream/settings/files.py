@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from dosestream.conformance import message_profile
 from dosestream.hl7.zsegments import ZContract
 from dosestream.settings.document import SettingsError, build
 from dosestream.settings.mapping_files import with_mapping_files
@@ -47,6 +46,9 @@ def contracts(settings: Settings) -> tuple[ZContract, ...]:
 def _message_profile(
     one: MessageProfileSettings, folder: Path, mistakes: list[str]
 ) -> MessageProfileSettings:
+    # Imported where it is needed: hl7apy takes a while to load.
+    from dosestream.conformance import message_profile
+
     path = folder / one.file
     try:
         text = path.read_text(encoding="utf-8")
