@@ -13,6 +13,7 @@ A function is called with a copy of the fields and returns those it changes. An 
 import hashlib
 import traceback
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -118,7 +119,7 @@ def call(
     """
     told = {name: _outward(fields.get(name), kind) for name, kind in FIELDS[event].items()}
     try:
-        changed = function(dict(told), message)
+        changed = function(deepcopy(told), message)
     except Exception as error:
         reason = f"The site's function {event} failed with {type(error).__name__}."
         return _refusal(code, _line(error, code.name), reason)

@@ -14,7 +14,7 @@ from dosestream.hl7.path import CLEARED
 from dosestream.hl7.reader import Group
 from dosestream.mapping import plugin, values
 from dosestream.mapping.code_maps import CodeTable
-from dosestream.mapping.defaults import Reader, first_paths
+from dosestream.mapping.defaults import Reader
 from dosestream.mapping.draft import Draft, Unmapped
 from dosestream.mapping.fields import COMPANIONS, DEMOGRAPHICS, FIELDS, Kind
 from dosestream.mapping.plugin import Function, SiteCode, SiteMessage
@@ -57,7 +57,7 @@ class Overlay:
         paths = dict(draft.fields["paths"])
         for rule in self.rules:
             self._read(rule, group, local, fields, paths)
-        unmapped = [missed for one in self.code_maps if (missed := _map_code(one, fields)) is not None]
+        unmapped = [missed for one in self.code_maps if (missed := _map_code(one, fields, paths)) is not None]
         if self.code is not None and self.function is not None:
             message = SiteMessage(self.source, self.message_type, group)
             changed = plugin.call(self.code, self.event, self.function, fields, message)
@@ -95,7 +95,7 @@ class Overlay:
         fields[name] = found.value
         if name == "event_time":
             fields["event_time_path"] = found.path
-        elif found.path != _FIRST.get(name):
+        else:
             paths[name] = found.path
 
     def _flat(self, draft: Draft) -> dict[str, Any]:
@@ -121,13 +121,12 @@ class Overlay:
         )
 
 
-_FIRST = first_paths()
 _TIMES = frozenset(name for table in FIELDS.values() for name, kind in table.items() if kind is Kind.TIME)
 # Times that have a field of their own for being cleared.
 _CLEARED_FLAGS = {("order", "scheduled_at"): "scheduled_cleared"}
 
 
-def _map_code(one: CodeMap, fields: dict[str, Any]) -> Unmapped | None:
+def _map_code(one: CodeMap, fields: dict[str, Any], paths: dict[str, str]) -> Unmapped | None:
     """Turn one field's code into the network's; what the map has not is told."""
     code = fields.get(one.field, "")
     if not code or code == CLEARED:
@@ -146,5 +145,6 @@ def _map_code(one: CodeMap, fields: dict[str, Any]) -> Unmapped | None:
         return None if fields[one.field] else missed
     if one.blank:
         for name in filter(None, (one.field, scheme, meaning)):
-            fields[name] = ""
+            fields.pop(name, None)
+            paths.pop(name, None)
     return missed
