@@ -1,6 +1,7 @@
 """Several messages in one piece: batches (HL7 v2.5.1 section 2.10.3) and files as people keep them."""
 
 import re
+from dataclasses import dataclass
 
 from dosestream.hl7.framing import FS, VT
 from dosestream.hl7.header import BOM, in_utf16
@@ -17,6 +18,39 @@ _UNICODE = re.compile(
 def is_batch(data: bytes) -> bool:
     """Whether the piece begins with a file or batch header."""
     return data.removeprefix(BOM).lstrip(b"\r\n")[:3] in (b"FHS", b"BHS")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a batch or a file of batches holds.
+
+    Attributes:
+        messages: each with CR behind every segment; none is legal.
+        mistakes: one sentence for each trailer that counts otherwise.
+    """
+
+    messages: tuple[bytes, ...]
+    mistakes: tuple[str, ...]
+
+
+def read_batch(data: bytes) -> Batch:
+    """The messages of a batch, and whether BTS-1 and FTS-1 say how many there are (2.15.2, 2.15.6).
+
+    Headers and trailers may be left out; an empty count says nothing.
+    """
+    mistakes = []
+    messages = batches = 0
+    for line in _LINE.findall(data.removeprefix(BOM)):
+        name, told = line[:3], line[4:].split(line[3:4] or b"|", 1)[0].strip()
+        if name == b"BHS":
+            messages, batches = 0, batches + 1
+        elif name == b"MSH":
+            messages += 1
+        elif name == b"BTS" and told and told != b"%d" % messages:
+            mistakes.append(f"BTS-1 does not say {messages}, which is how many messages came in the batch.")
+        elif name == b"FTS" and batches and told and told != b"%d" % batches:
+            mistakes.append(f"FTS-1 does not say {batches}, which is how many batches came in the file.")
+    return Batch(tuple(split(data)), tuple(mistakes))
 
 
 def split(data: bytes) -> list[bytes]:

@@ -78,11 +78,10 @@ class LoopPublisher:
         loop. It may publish; it must not raise.
         """
         topic, key, value, headers = record
-        delivered = self._delivered
         lane = self._prompt if self.under_way < MANY else self._gathering
 
         def report(error: Any, message: Any) -> None:
-            delivered.append((done, topic, error, message))
+            self._delivered.append((done, topic, error, message))
 
         self.under_way += 1
         self._published = True
@@ -93,10 +92,10 @@ class LoopPublisher:
             lane.producer.produce(topic, value, key, headers=headers, on_delivery=report)
         except BufferError:
             full = PublishError(f"{topic}: the producer's queue is full: send slower", retriable=True)
-            delivered.append((done, topic, full, None))
+            self._delivered.append((done, topic, full, None))
         except KafkaException as error:
             lane.fatal = lane.fatal or error.args[0].fatal()
-            delivered.append((done, topic, publish_error(error.args[0], topic), None))
+            self._delivered.append((done, topic, publish_error(error.args[0], topic), None))
 
     async def close(self) -> None:
         """Wait until every record has its answer."""

@@ -10,6 +10,7 @@ import uvloop
 from dosestream import logs, ready
 from dosestream.kafka.admin import BrokerAwayError, publish_schemas
 from dosestream.kafka.codec import codec_for
+from dosestream.kafka.loop_publisher import LoopPublisher
 from dosestream.kafka.normalised_up_to import HL7_GROUP, NormalisedUpTo, RepairStoppedError
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.topics import Topic
@@ -53,7 +54,8 @@ async def _serve(settings: Settings) -> int:
     try:
         if not await _repair(settings, marks, stop):
             return 0
-        return await _listen(settings, Intake(settings, publications, publisher, marks, loop), stop)
+        intake = Intake(settings, publications, LoopPublisher(settings.kafka, loop), marks)
+        return await _listen(settings, intake, stop)
     finally:
         await loop.run_in_executor(None, publisher.close)
         await loop.run_in_executor(None, marks.close)
@@ -92,6 +94,7 @@ async def _listen(settings: Settings, intake: Intake, stop: asyncio.Event) -> in
     log.info("listening on %s:%d", host, port)
     await stop.wait()
     await listener.close(DRAIN_S)
+    await listener.intake.publisher.close()
     _report(listener)
     return 0
 
