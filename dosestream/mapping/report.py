@@ -10,6 +10,7 @@ from typing import Any
 
 from dosestream.events.records import Demographics
 from dosestream.hl7.acceptance import Refusal, Severity
+from dosestream.hl7.escapes import unescape
 from dosestream.hl7.path import CLEARED
 from dosestream.hl7.reader import Group, Message, Segment
 from dosestream.kafka.topics import Topic
@@ -23,7 +24,7 @@ from dosestream.mapping.defaults import (
 )
 from dosestream.mapping.draft import Draft, put_event_time, put_time, read_demographics, read_rows
 from dosestream.mapping.site import Overlay
-from dosestream.mapping.values import entity, first, text
+from dosestream.mapping.values import entity, first
 
 RESULTS = frozenset({"ORU^R01"})
 # Original, status change, addendum, edit and replacement, each as a notice and with content; cancel.
@@ -205,7 +206,7 @@ def _lines(segment: Segment, number: int) -> list[str]:
     value = segment.field(number)
     if value == CLEARED:
         return []
-    whole = "\n".join(text(one, delimiters) for one in value.split(delimiters.repetition))
+    whole = "\n".join(unescape(one, delimiters) for one in value.split(delimiters.repetition))
     return [line.rstrip() for line in whole.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
 
 
