@@ -157,6 +157,7 @@ class Stack:
             "web": None,
             "pid": os.getpid(),
             "data_dir": str(self.folder.path),
+            "config": str(self.wanted.config) if self.wanted.config is not None else None,
         }
 
     def environment(self) -> dict[str, str]:
@@ -168,6 +169,7 @@ class Stack:
             "DOSESTREAM_POSTGRES": self.postgres_url,
             "DOSESTREAM_MLLP_PORT": str(self.ports["mllp"]),
             "DOSESTREAM_DICOM_PORT": str(self.ports["dicom"]),
+            "DOSESTREAM_REPEATS": str(self.folder.path / "repeats"),
             "DOSESTREAM_CLOCK_INTERVAL_S": str(min(settings.clock.interval_s, CLOCK_INTERVAL_S)),
         }
         if settings.site.patient_key_secret == SiteSettings().patient_key_secret:
