@@ -18,6 +18,9 @@ from dosestream.settings import LimitSettings
 # Senders choose their names: beyond so many sources and types the one longest not heard is forgotten.
 MOST_REMEMBERED = 4096
 
+# The code of what a sender hears whose source is stopped; a message that heard it is no repeat when it comes again.
+STOPPED = "source_stopped"
+
 
 class Change(StrEnum):
     """What a message did to the standing of its source."""
@@ -66,14 +69,10 @@ class Limits:
         record.held = 0
         return Change.STOPPED if record.stopped else Change.RESUMED
 
-    def clear(self) -> None:
-        """Everything may be mended: begin anew."""
-        self._records.clear()
-
     def refusal(self) -> Refusal:
         """What the sender of a message hears that is refused while its source is stopped."""
         return Refusal(
-            "source_stopped",
+            STOPPED,
             207,
             f"Stopped: {self._settings.rejected_in_a_row} messages of this type were refused. Keep the message;"
             " mend it or the configuration; the first good message, or a reload, resumes.",

@@ -31,9 +31,8 @@ class Sampling:
     """Takes every n-th message of a source, within the budget of a minute."""
 
     def __init__(self, settings: ConformanceSettings, loop: asyncio.AbstractEventLoop) -> None:
-        self._settings = settings
         self._loop = loop
-        self._every = int(settings.sample.removeprefix("1/")) if settings.sample else 0
+        self.reload(settings)
         self._heard: Counter[str] = Counter()
         self._minute = (0.0, 0)
         self._waiting: asyncio.Queue[tuple[SourceSettings, bytes]] = asyncio.Queue(WAITING)
@@ -59,6 +58,11 @@ class Sampling:
         self._waiting.put_nowait((source, body))
         if self._task is None:
             self._task = self._loop.create_task(self._work())
+
+    def reload(self, settings: ConformanceSettings) -> None:
+        """From the next message on these settings hold."""
+        self._settings = settings
+        self._every = int(settings.sample.removeprefix("1/")) if settings.sample else 0
 
     def lines(self) -> list[str]:
         """How many were checked, and what was found."""

@@ -53,14 +53,6 @@ def test_a_stop_concerns_one_source_and_one_type() -> None:
     assert limits.stopped(SOURCE, KIND)
 
 
-def test_a_reload_lifts_every_stop() -> None:
-    limits = Limits(SMALL)
-    changes(limits, "xxx")
-    limits.clear()
-    assert not limits.stopped(SOURCE, KIND)
-    assert limits.lines() == []
-
-
 def test_no_limit_never_stops() -> None:
     limits = Limits(LimitSettings(rejected_in_a_row=0, rejected_among=10))
     assert set(changes(limits, "x" * 500)) == {Change.NONE}
