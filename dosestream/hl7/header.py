@@ -1,6 +1,7 @@
 """MSH read from the bytes, before the character set is known: enough to route, to decode and to answer."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 BOM = b"\xef\xbb\xbf"
 
@@ -45,13 +46,20 @@ class Header:
         value = self.field(number)
         if not value:
             return value
+        if value.isalnum():  # no delimiter is a letter or digit
+            return value if component == 1 else b""
         value = value.split(self.delimiters.repetition.encode(), 1)[0]
         parts = value.split(self.delimiters.component.encode(), component)
         return parts[component - 1] if component <= len(parts) else b""
 
     def word(self, number: int, component: int = 1) -> str:
         """A component that should be plain ASCII, such as a code; other bytes read as ISO 8859-1."""
-        return self.component(number, component).decode("latin-1").strip()
+        value = self.field(number)
+        if not value:
+            return ""
+        if len(value) > WORD_BYTES:
+            return self.component(number, component).decode("latin-1").strip()
+        return _word(value, component, self.delimiters)
 
     def party(self, number: int) -> str:
         """MSH-3..6 (HD): namespace id, else universal id."""
@@ -62,6 +70,15 @@ class Header:
         """MSH-9 as `CODE^EVENT`; empty where MSH-9 is."""
         code, event = self.word(9, 1), self.word(9, 2)
         return f"{code}^{event}" if event else code
+
+
+# Fields as long as this are read anew each time; what a sender repeats in every message is shorter.
+WORD_BYTES = 64
+
+
+@lru_cache(maxsize=2048)
+def _word(value: bytes, component: int, delimiters: Delimiters) -> str:
+    return Header((b"MSH", value), delimiters).component(2, component).decode("latin-1").strip()
 
 
 def strip_mark(body: bytes) -> bytes:
@@ -89,15 +106,21 @@ def read_header(body: bytes) -> Header | None:
     end = line.find(b"\n")
     line = line if end < 0 else line[:end]
     fields = line.split(line[3:4]) if line[3:4] else [line]
-    separator = line[3:4].decode("latin-1")
-    encoding = fields[1].decode("latin-1") if len(fields) > 1 else ""
+    delimiters = _delimiters(line[3:4], fields[1][:6] if len(fields) > 1 else b"")
+    return Header(tuple(fields), delimiters) if delimiters is not None else None
+
+
+@lru_cache(maxsize=256)
+def _delimiters(separator_byte: bytes, encoding_bytes: bytes) -> Delimiters | None:
+    """MSH-1 and MSH-2 as delimiters; None where they are none."""
+    separator, encoding = separator_byte.decode("latin-1"), encoding_bytes.decode("latin-1")
     if not _is_delimiter(separator) or not 1 <= len(encoding) <= 5:
         return None
     if not all(map(_is_delimiter, encoding)) or len(set(separator + encoding)) <= len(encoding):
         return None
     # The fifth, from 2.7 on, is the truncation character: it marks nothing that is split here.
     component, repetition, escape, subcomponent = list((encoding + ABSENT * 4)[:4])
-    return Header(tuple(fields), Delimiters(separator, component, repetition, escape, subcomponent))
+    return Delimiters(separator, component, repetition, escape, subcomponent)
 
 
 def _is_delimiter(character: str) -> bool:

@@ -20,13 +20,19 @@ class Segment:
         self.delimiters = delimiters
         self._fields: list[str] | None = None
 
-    def field(self, number: int) -> str:
-        """The field with all its repetitions; empty where absent."""
+    @property
+    def fields(self) -> list[str]:
+        """All fields, by their numbers; the first is the segment's name."""
         fields = self._fields
         if fields is None:
             fields = self._fields = self.line.split(self.delimiters.field)
             if self.name in HEADERS:
                 fields.insert(1, self.delimiters.field)
+        return fields
+
+    def field(self, number: int) -> str:
+        """The field with all its repetitions; empty where absent."""
+        fields = self._fields or self.fields
         return fields[number] if number < len(fields) else ""
 
     def __repr__(self) -> str:  # no content: it may be patient data

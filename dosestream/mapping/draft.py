@@ -1,19 +1,24 @@
 """An event before its raw record has a position: what the mapping reads, without the envelope."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, NamedTuple
 
 from dosestream.events.records import Demographics, Identifier
-from dosestream.hl7.path import CLEARED, Path
-from dosestream.hl7.reader import Group
+from dosestream.hl7.finding import Finding
+from dosestream.hl7.path import CLEARED, WHOLE, Path
+from dosestream.hl7.reader import Group, Segment
 from dosestream.hl7.times import to_micros
 from dosestream.kafka.topics import Topic
-from dosestream.mapping.defaults import DEMOGRAPHICS, IDENTIFIERS, Row
+from dosestream.mapping.defaults import DEMOGRAPHICS, IDENTIFIERS, Place, Reader, Row
 from dosestream.mapping.values import first, identifiers
 
 NO_SEGMENTS = Group(())
+
+
+# What the rule of a finding about a code begins with, and how much of a code is told.
+UNMAPPED = "unmapped"
+LONGEST_TOLD = 64
 
 
 class Unmapped(NamedTuple):
@@ -22,6 +27,14 @@ class Unmapped(NamedTuple):
     field: str
     scheme: str
     code: str
+
+    @property
+    def finding(self) -> Finding:
+        """As what is counted and logged."""
+        code = " ".join(filter(None, (self.code, self.scheme)))[:LONGEST_TOLD]
+        code = code.encode("ascii", "backslashreplace").decode()
+        text = f"No code map of the site has {self.field} {code}."
+        return Finding(f"{UNMAPPED} {self.field} {code}", 103, "", text, "warning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +58,72 @@ class Draft:
     unmapped: tuple[Unmapped, ...] = ()
 
 
-def read_rows(rows: Iterable[Row], group: Group, fields: dict[str, Any], paths: dict[str, str]) -> None:
+def read_rows(rows: tuple[Row, ...], group: Group, fields: dict[str, Any], paths: dict[str, str]) -> None:
     """Fill `fields`; note in `paths` what was not read from its first place."""
-    for row in rows:
-        for index, place in enumerate(row.places):
-            segment = group.first(place.segment)
-            if segment is None:
+    present: dict[str, tuple[Segment, list[str], int]] = {}
+    for name in group.names():
+        segment = group.first(name)
+        assert segment is not None
+        there = segment.fields
+        present[name] = segment, there, len(there)
+    for places in _steps(rows):
+        for segment_name, columns, elsewhere in places:
+            if (at := present.get(segment_name)) is None:
                 continue
+            segment, there, count = at
             found = False
-            for name, reader, path in place.columns:
-                value = path.read(segment)
-                if value and (value := reader(value, segment.delimiters)):
-                    fields[name] = value
+            for field_name, number, plain, reader, path in columns:
+                if number >= count or not (value := there[number]):
+                    continue
+                # No delimiter is a letter or digit: such a field is its own first component.
+                if not (plain and value.isalnum()):
+                    value = path.read(segment)
+                    if not value:
+                        continue
+                if value := reader(value, segment.delimiters):
+                    fields[field_name] = value
                     found = True
-                    if index:
-                        paths[name] = path.text
+                    if elsewhere:
+                        paths[field_name] = path.text
             if found:
                 break
+
+
+# Per row its places: the segment, its columns (the event's field, the number of the message's field, whether
+# its first component is all that is meant, reader, path), and whether it is another place than the first.
+_Columns = tuple[tuple[str, int, bool, Reader, Path], ...]
+_Steps = tuple[tuple[tuple[str, _Columns, bool], ...], ...]
+
+_compiled: dict[int, tuple[tuple[Row, ...], _Steps]] = {}
+# The tables of this package and a margin.
+MOST_TABLES = 64
+
+
+def _steps(rows: tuple[Row, ...]) -> _Steps:
+    """The rows laid flat, once per table."""
+    known = _compiled.get(id(rows))
+    if known is not None and known[0] is rows:
+        return known[1]
+    steps = tuple(
+        tuple((place.segment, _columns(place), index > 0) for index, place in enumerate(row.places))
+        for row in rows
+    )
+    if len(_compiled) < MOST_TABLES:
+        _compiled[id(rows)] = rows, steps
+    return steps
+
+
+def _columns(place: Place) -> _Columns:
+    return tuple((name, path.field, _is_plain(path), reader, path) for name, reader, path in place.columns)
+
+
+def _is_plain(path: Path) -> bool:
+    return (
+        path.component <= 1
+        and path.subcomponent <= 1
+        and path.where is None
+        and path.repetition in (1, WHOLE)
+    )
 
 
 def read_time(places: tuple[Path, ...], group: Group, local: tzinfo) -> tuple[int | None, str]:
