@@ -173,7 +173,7 @@ TABLES: dict[str, tuple[Row, ...]] = {
     "patient": (*PATIENT, *DEMOGRAPHICS),
     "order": (*ORDER, *DEMOGRAPHICS),
     "appointment": (*APPOINTMENT, *DEMOGRAPHICS),
-    "report": (*RESULT, *DOCUMENT, *DEMOGRAPHICS),
+    "report": (*DOCUMENT, *RESULT, *DEMOGRAPHICS),
 }
 
 

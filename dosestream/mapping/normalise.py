@@ -219,5 +219,6 @@ def _map(message: Message, header: Header, source: SourceSettings, settings: Set
         return replace(found, ignored=f"{kind} is not mapped")
     if site and drafts:
         # The raw record lies with its events, also where the site reads the patient from elsewhere.
-        found = replace(found, identifiers=drafts[0].identifiers)
+        missed = tuple(one.finding for draft in drafts for one in draft.unmapped)
+        found = replace(found, identifiers=drafts[0].identifiers, findings=(*findings, *missed))
     return replace(found, drafts=tuple(drafts), refusal=refusal)
