@@ -58,7 +58,7 @@ def boot() -> str:
 def _machine() -> str:
     """Empty where processes cannot be told apart by the system's own word."""
     try:
-        return hashlib.sha256(f"{boot()} {os.readlink(_PIDS)}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{boot()} {_PIDS.readlink()}".encode()).hexdigest()[:16]
     except OSError:
         return ""
 

@@ -75,7 +75,7 @@ class RepeatsSettings:
 
     # Where it is kept, on a local disk; empty: `$XDG_STATE_HOME/dosestream`, else `~/.local/state/dosestream`.
     folder: str = ""
-    # Largest size of the file of one listener; a message takes about 60 bytes.
+    # Largest size of the file of one listener; a message takes about 160 bytes.
     size_mib: int = 256
 
 

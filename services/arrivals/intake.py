@@ -3,7 +3,6 @@
 Runs on the association's thread, which waits for Kafka; several associations go side by side.
 """
 
-import hashlib
 import logging
 import threading
 import time
@@ -21,8 +20,9 @@ from dosestream.events.receipt import ReceiptClock
 from dosestream.events.records import RawMessage, Rejection
 from dosestream.kafka.normalised_up_to import NormalisedUpTo
 from dosestream.kafka.publisher import Position, Publication, Publisher, PublishError
+from dosestream.repeats.store import repeat_key
+from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings, source_for_ae
-from services.arrivals.heard import Heard
 from services.arrivals.publications import Publications
 
 log = logging.getLogger("dosestream.arrivals")
@@ -34,6 +34,8 @@ CANNOT_UNDERSTAND: Final = 0xC000
 
 # The contract's ten seconds, less what the answer needs to get out.
 ANSWER_DEADLINE_S: Final = 9.0
+# How long an instance waits for a broker that is away at the start.
+OPEN_WAIT_S: Final = 4.5
 # Of an instance over the cap so much is kept with its rejection.
 KEPT_OF_TOO_LARGE: Final = 64 * 1024
 
@@ -64,7 +66,8 @@ class Intake:
         self._publisher = publisher
         self._marks = marks
         self._clock = ReceiptClock()
-        self._heard = Heard()
+        # Known once the broker is.
+        self.repeats: WaitingRepeats | None = None
         self._idle = threading.Condition()
         self._under_way = 0
         self._closing = False
@@ -96,10 +99,18 @@ class Intake:
         deadline = time.monotonic() + ANSWER_DEADLINE_S
         source = source_for_ae(self._settings, instance.calling)
         body = _body(instance)
+        if not self._wait_open(deadline):
+            return OUT_OF_RESOURCES
+        assert self.repeats is not None
         now = self._clock.next(source.name)
-        key = hashlib.sha256(source.name.encode() + b"\0" + body).digest()
-        if (answer := self._heard.answer(key, now)) is not None:
-            return answer
+        content = content_hash(body)
+        key = repeat_key(source.name, content)
+        try:
+            if (answer := self.repeats.claim(key, now, deadline)) is not None:
+                return int(answer, 16)
+        except TimeoutError as error:
+            log.warning("%s %s: not stored: %s", source.name, instance.sop_instance_uid, error)
+            return OUT_OF_RESOURCES
         raw = RawMessage(
             source=source.name,
             control_id=instance.sop_instance_uid,
@@ -109,7 +120,7 @@ class Intake:
             peer=instance.peer,
             called=instance.called,
             transfer_syntax=instance.transfer_syntax,
-            content_hash=content_hash(body),
+            content_hash=content,
             answer=f"{SUCCESS:04X}",
             body=body,
         )
@@ -117,13 +128,24 @@ class Intake:
         try:
             if len(body) > self._settings.kafka.max_message_bytes:
                 self._publish(self._publications.event(self._too_large(raw, refused)), deadline)
+                self.repeats.fail(key, now)
                 return refused
             status = self._store(raw, refused, deadline)
         except PublishError as error:
             log.warning("%s %s: not stored: %s", raw.source, raw.control_id, error)
+            self.repeats.fail(key, now)
             return OUT_OF_RESOURCES
-        self._heard.remember(key, now, status)
+        self.repeats.end(key, now, f"{status:04X}")
         return status
+
+    def _wait_open(self, deadline: float) -> bool:
+        """Whether what is stored now is looked after until it has its event; the broker may just be coming."""
+        until = min(deadline, time.monotonic() + OPEN_WAIT_S)
+        while not (self._marks.is_open and self.repeats is not None):
+            if time.monotonic() > until or self._closing:
+                return False
+            time.sleep(0.05)
+        return True
 
     def _store(self, raw: RawMessage, refused: int, deadline: float) -> int:
         """Raw record first, then what it says. Raises PublishError."""
@@ -135,15 +157,15 @@ class Intake:
             raw = replace(raw, answer=f"{status:04X}")
             arrival = replace(arrival, answer=raw.answer)
             log.warning("%s %s: rejected: %s %s", raw.source, raw.control_id, arrival.code, arrival.location)
-        position = self._publish(self._publications.raw(raw, arrival), deadline)
-        self._marks.stored(position)
-        arrival = replace(arrival, raw_partition=position.partition, raw_offset=position.offset)
+        begun = self._marks.begin()
         try:
+            position = self._publish(self._publications.raw(raw, arrival, self._marks.instance), deadline)
+            arrival = replace(arrival, raw_partition=position.partition, raw_offset=position.offset)
             self._publish(self._publications.event(arrival), deadline)
-        except PublishError:
-            self._marks.failed(position)
+        except BaseException:
+            self._marks.failed(begun, raw.content_hash)
             raise
-        self._marks.finished(position)
+        self._marks.finished(begun)
         return status
 
     def _publish(self, record: Publication, deadline: float) -> Position:

@@ -3,11 +3,14 @@
 Everything runs on the event loop, Kafka's answers too.
 """
 
-import hashlib
+import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
+from dosestream.events.identity import content_hash
 from dosestream.events.receipt import ReceiptClock
 from dosestream.events.records import RawMessage
 from dosestream.hl7.acceptance import TOO_LARGE, UNAVAILABLE, Refusal, Severity
@@ -18,10 +21,13 @@ from dosestream.kafka.loop_publisher import LoopPublisher
 from dosestream.kafka.normalised_up_to import NormalisedUpTo
 from dosestream.kafka.publisher import Position, PublishError
 from dosestream.mapping.normalise import Interpretation, interpret, rejected
+from dosestream.repeats.store import repeat_key
+from dosestream.repeats.turns import Repeats
 from dosestream.settings import Settings, source_for_hl7
 from services.ingest.control_ids import ControlIds
-from services.ingest.heard import Heard
+from services.ingest.limits import STOPPED
 from services.ingest.publications import Publications, raw_message
+from services.ingest.watch import Watch
 
 log = logging.getLogger("dosestream.ingest")
 
@@ -40,6 +46,21 @@ FRAMING_REFUSALS: dict[str, Refusal] = {
 }
 
 
+# A message that comes while the broker is not there yet is tried so often, for so long.
+HOLD_S = 0.25
+OPEN_WAIT_S = 4.5
+
+# What a repeat hears whose first was refused, where the settings would take it now.
+AS_BEFORE = {
+    severity: Refusal(
+        "as_before",
+        207,
+        "The message was refused when it was first heard; send it with a new control id to be taken now.",
+        severity=severity,
+    )
+    for severity in Severity
+}
+
 # Refusals of the message itself, whatever `on_reject` says: the sender must send it otherwise.
 ALWAYS_TOLD = frozenset({"charset", "no_control_id"})
 
@@ -48,25 +69,38 @@ class Receipt:
     """One message on its way from the wire to its answer."""
 
     __slots__ = (
-        *("_answer", "_failure", "_intake", "_left", "_position"),
-        *("at", "found", "key", "raw", "refusal"),
+        *("_answer", "_failure", "_intake", "_left"),
+        *("at", "begun", "body", "content", "found", "key", "peer", "raw", "refusal"),
     )
 
-    def __init__(self, intake: "Intake", found: Interpretation, answer: Answer, at: int, key: bytes) -> None:
+    def __init__(
+        self, intake: "Intake", found: Interpretation, body: bytes, peer: str, answer: Answer, at: int
+    ) -> None:
         self._intake = intake
         self._answer = answer
+        self.body = body
+        self.peer = peer
+        self.content = content_hash(body)
+        self.key = repeat_key(found.source.name, self.content)
+        self.begun = 0
         self._left = 0
         self._failure: PublishError | None = None
-        self._position: Position | None = None
         self.found = found
         self.at = at
-        self.key = key
         self.raw: RawMessage | None = None
         self.refusal: Refusal | None = None
 
     def tell(self, refusal: Refusal | None) -> None:
         """Answer."""
         self._intake.tell(self.found.header, self._answer, self.at, refusal)
+
+    def new(self) -> None:
+        """It is no repeat."""
+        self._intake.begin(self)
+
+    def again(self, answer: str | None) -> None:
+        """It was heard before and got this answer; None where it could not be stored."""
+        self._intake.repeated(self, answer)
 
     def stored(self, result: Result) -> None:
         """The raw record has its position, or an error."""
@@ -75,8 +109,6 @@ class Receipt:
         if isinstance(result, PublishError):
             intake.failed(self, result)
             return
-        self._position = result
-        intake.marks.stored(result)
         records = intake.publications.normalised(self.found, self.raw, result)
         self._left = len(records)
         if not records:
@@ -93,13 +125,10 @@ class Receipt:
             self._finished()
 
     def _finished(self) -> None:
-        assert self._position is not None
         if self._failure is not None:
-            self._intake.marks.failed(self._position)
             self._intake.failed(self, self._failure)
-            return
-        self._intake.marks.finished(self._position)
-        self._intake.done(self)
+        else:
+            self._intake.done(self)
 
 
 class Intake:
@@ -117,11 +146,16 @@ class Intake:
         publications: Publications,
         publisher: LoopPublisher,
         marks: NormalisedUpTo,
+        loop: asyncio.AbstractEventLoop,
+        clock: ReceiptClock,
     ) -> None:
         self._settings = settings
-        self._clock = ReceiptClock()
-        self._heard = Heard()
+        self._clock = clock
+        self._loop = loop
+        # Known once the broker is.
+        self.repeats: Repeats | None = None
         self._control_ids = ControlIds()
+        self.watch = Watch(settings, loop)
         self.publications = publications
         self.publisher = publisher
         self.marks = marks
@@ -131,30 +165,49 @@ class Intake:
 
     def take(self, body: bytes, peer: str, answer: Answer) -> None:
         """One message, unframed. `answer` is called exactly once, from the event loop."""
-        found = interpret(body, self._settings)
-        source = found.source.name
-        now = self._clock.next(source)
-        key = hashlib.sha256(source.encode() + b"\0" + body).digest()
-        receipt = Receipt(self, found, answer, now, key)
-        if (entry := self._heard.find(key, now)) is not None:
-            self.counts["heard before"] += 1
-            if entry.done:
-                receipt.tell(entry.refusal)
-            else:
-                entry.waiting.append(receipt.tell)
+        if not self._is_open:
+            self._hold(body, peer, answer, time.monotonic() + OPEN_WAIT_S)
             return
-        self._heard.begin(key, now)
-        control_id = found.control_id
-        if control_id and self._control_ids.reused(source, control_id, key):
-            self.counts["control_id_reused"] += 1
-            log.warning("%s %s: control_id_reused: it named another message before", source, control_id)
-        receipt.refusal = self._told(found)
-        due = codes(found.header, receipt.refusal)
-        receipt.raw = raw_message(found, body, now, peer, due[0] if due else "")
+        assert self.repeats is not None
+        found = interpret(body, self._settings)
+        now = self._clock.next(found.source.name)
+        receipt = Receipt(self, found, body, peer, answer, now)
         self.under_way += 1
         self.bytes_under_way += len(body)
+        self.repeats.hear(receipt.key, now, receipt.new, receipt.again)
+
+    def begin(self, receipt: Receipt) -> None:
+        """Store a message that is no repeat."""
+        found, body = receipt.found, receipt.body
+        source, control_id = found.source.name, found.control_id
+        if control_id and self._control_ids.reused(source, control_id, receipt.key):
+            self.counts["control_id_reused"] += 1
+            log.warning("%s %s: control_id_reused: it named another message before", source, control_id)
+        found, held = self.watch.hear(found, body)
+        receipt.found = found
+        receipt.refusal = held or self._told(found)
+        due = codes(found.header, receipt.refusal)
+        answer = due[0] if due else ""
+        receipt.raw = raw_message(found, body, receipt.content, receipt.at, receipt.peer, answer)
         self._count(found)
-        self.publisher.publish(self.publications.raw(found, receipt.raw), receipt.stored)
+        receipt.begun = self.marks.begin()
+        record = self.publications.raw(found, receipt.raw, self.marks.instance, final=held is None)
+        self.publisher.publish(record, receipt.stored)
+
+    def repeated(self, receipt: Receipt, answer: str | None) -> None:
+        """Answer a message that was heard before, as the first was."""
+        self.counts["heard before"] += 1
+        self._over(receipt.body)
+        refusal = self._told(receipt.found)
+        if answer is None:
+            refusal = UNAVAILABLE
+        elif answer:
+            severity = answer[1:]
+            if severity == "A":
+                refusal = None
+            elif refusal is None or refusal.severity != severity:
+                refusal = AS_BEFORE[Severity(severity)]
+        receipt.tell(refusal)
 
     def take_error(self, error: FramingError, peer: str, answer: Answer | None) -> None:
         """Bytes that are no message: to the rejected topic, with an `AR` where the sender waits for one."""
@@ -167,7 +220,7 @@ class Intake:
         now = self._clock.next(source.name)
         due = codes(header, refusal) if answer is not None else ()
         found = Interpretation(header, source, refusal=refusal)
-        raw = raw_message(found, error.body, now, peer, due[0] if due else "")
+        raw = raw_message(found, error.body, content_hash(error.body), now, peer, due[0] if due else "")
         self.under_way += 1
         self.bytes_under_way += len(error.body)
         self.counts[f"rejected {error.code}"] += 1
@@ -193,18 +246,53 @@ class Intake:
     def done(self, receipt: Receipt) -> None:
         """Everything made from the message is in Kafka."""
         assert receipt.raw is not None
-        self._over(receipt.raw.body)
-        self._heard.end(receipt.key, receipt.refusal)
+        assert self.repeats is not None
+        self._over(receipt.body)
+        self.marks.finished(receipt.begun)
         receipt.tell(receipt.refusal)
+        if receipt.refusal is not None and receipt.refusal.code == STOPPED:
+            self.repeats.fail(receipt.key)  # sent again, it is tried again
+        else:
+            self.repeats.end(receipt.key, receipt.at, receipt.raw.answer)
 
     def failed(self, receipt: Receipt, error: PublishError) -> None:
         """Something of the message is not known to be in Kafka: the sender has to send it again."""
         assert receipt.raw is not None
-        self._over(receipt.raw.body)
+        assert self.repeats is not None
+        self._over(receipt.body)
+        self.marks.failed(receipt.begun, receipt.content)
         self.counts["not stored"] += 1
         log.warning("%s %s: not stored: %s", receipt.raw.source, receipt.raw.control_id, error)
-        self._heard.fail(receipt.key, UNAVAILABLE)
         receipt.tell(UNAVAILABLE)
+        self.repeats.fail(receipt.key)
+
+    def reload(self, settings: Settings) -> None:
+        """From the next message on these settings hold."""
+        self._settings = settings
+        self.publications = replace(self.publications, settings=settings)
+        self.watch.reload(settings)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether what is stored now is looked after until it has its events."""
+        return self.repeats is not None and self.marks.is_open
+
+    def _hold(self, body: bytes, peer: str, answer: Answer, until: float) -> None:
+        """The broker may just be coming: try again in a while."""
+        self.under_way += 1
+        self.bytes_under_way += len(body)
+
+        def again() -> None:
+            self._over(body)
+            if self._is_open:
+                self.take(body, peer, answer)
+            elif time.monotonic() > until:
+                self.counts["not stored"] += 1
+                self.refuse(read_header(body), answer)
+            else:
+                self._hold(body, peer, answer, until)
+
+        self._loop.call_later(HOLD_S, again)
 
     def _over(self, body: bytes) -> None:
         self.under_way -= 1

@@ -213,8 +213,9 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def open(self) -> tuple[str, int]:
-        """Listen; the address, with the port the system chose where 0 was asked for.
+    async def open(self, *, shared: bool = False) -> tuple[str, int]:
+        """Listen; the address, with the port the system chose where 0 was asked for. A shared port has a
+        listener in several processes.
 
         Raises:
             OSError: the address cannot be had.
@@ -222,7 +223,12 @@ class Listener:
         loop = asyncio.get_running_loop()
         mllp = self.settings.mllp
         self._server = await loop.create_server(
-            lambda: Connection(self), mllp.host, mllp.port, backlog=1024, reuse_address=True
+            lambda: Connection(self),
+            mllp.host,
+            mllp.port,
+            backlog=1024,
+            reuse_address=True,
+            reuse_port=shared or None,
         )
         self._sweeper = loop.create_task(self._sweep())
         host, port = self._server.sockets[0].getsockname()[:2]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dosestream.events import cloudevents
 from dosestream.events.codec import Codec
-from dosestream.events.identity import content_hash, record_key
+from dosestream.events.identity import record_key
 from dosestream.events.records import (
     Appointment,
     Event,
@@ -16,6 +16,7 @@ from dosestream.events.records import (
     Report,
 )
 from dosestream.kafka.publisher import Position, Publication
+from dosestream.kafka.stretch import ANSWER_HEADER
 from dosestream.kafka.topics import Topic
 from dosestream.mapping.normalise import Interpretation, Normalised, finish, normalise
 from dosestream.settings import Settings, SourceSettings
@@ -36,15 +37,26 @@ class Publications:
     settings: Settings
     codec: Codec
 
-    def raw(self, found: Interpretation, raw: RawMessage) -> Publication:
-        """The raw record of a message, keyed by the patient it names first, else by its source."""
+    def raw(
+        self, found: Interpretation, raw: RawMessage, instance: tuple[str, bytes], *, final: bool = True
+    ) -> Publication:
+        """The raw record of a message, keyed by the patient it names first, else by its source.
+
+        `instance` is the header that says who stored it. An answer that is not `final` is not the one that
+        the same message hears when it comes again.
+        """
+        answer = [(ANSWER_HEADER, raw.answer.encode())] if final else []
         return Publication(
             str(Topic.HL7_RAW),
             self._key(found.source, found.identifiers, raw.source),
             self.codec.encode(raw),
-            cloudevents.headers(
-                event_id=raw.content_hash[:32], source=raw.source, kind="hl7.raw", at=raw.received_at
-            ),
+            [
+                *cloudevents.headers(
+                    event_id=raw.content_hash[:32], source=raw.source, kind="hl7.raw", at=raw.received_at
+                ),
+                instance,
+                *answer,
+            ],
         )
 
     def normalised(self, found: Interpretation, raw: RawMessage, position: Position) -> list[Publication]:
@@ -99,8 +111,12 @@ class Publications:
         )
 
 
-def raw_message(found: Interpretation, body: bytes, received_at: int, peer: str, answer: str) -> RawMessage:
-    """The raw record's content; `answer` is the first acknowledgement code decided, empty where none is due."""
+def raw_message(
+    found: Interpretation, body: bytes, content: str, received_at: int, peer: str, answer: str
+) -> RawMessage:
+    """The raw record's content; `answer` is the first acknowledgement code decided, empty where none is due;
+    `content` the body's hash.
+    """
     return RawMessage(
         source=found.source.name,
         control_id=found.control_id,
@@ -108,7 +124,7 @@ def raw_message(found: Interpretation, body: bytes, received_at: int, peer: str,
         received_at=received_at,
         transport="mllp",
         peer=peer,
-        content_hash=content_hash(body),
+        content_hash=content,
         answer=answer,
         body=body,
     )

@@ -1,104 +1,149 @@
-"""The ingest service: repair what a crash left behind, listen, and stop without losing an answer."""
+"""The ingest service: listen, take up what a crash left behind, and stop without losing an answer.
+
+The listener opens whether the broker is there or not. While it is away senders hear `AE`; when it comes, this
+process joins the roster, what crashes left behind is normalised beside new messages, and each new message is
+answered once it has its own events.
+"""
 
 import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable
 
 import uvloop
 
 from dosestream import logs, ready
-from dosestream.kafka.admin import BrokerAwayError, publish_schemas
+from dosestream.events.receipt import ReceiptClock
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.loop_publisher import LoopPublisher
-from dosestream.kafka.normalised_up_to import HL7_GROUP, NormalisedUpTo, RepairStoppedError
+from dosestream.kafka.normalised_up_to import HL7_GROUP, NormalisedUpTo
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.topics import Topic
-from dosestream.settings import Settings
+from dosestream.repeats.desk import Desk
+from dosestream.repeats.store import Store
+from dosestream.repeats.turns import Repeats
+from dosestream.settings import Settings, SettingsError
+from services.ingest import workers
 from services.ingest.intake import Intake
 from services.ingest.listener import Listener
 from services.ingest.publications import Publications
+from services.ingest.reload import reloaded
 
 log = logging.getLogger("dosestream.ingest")
 
-RETRY_S = 1.0
+# The listener waits so long for what a crash left behind to be normalised.
+STARTING_S = 3.0
 # What is under way when the service is told to stop gets so long to be answered.
 DRAIN_S = 12.0
-# The poll thread must get at the interpreter soon: answers of Kafka are on every message's way.
+# The thread that keeps the marks must not hold the loop up for long.
 SWITCH_INTERVAL_S = 0.001
 
+Reread = Callable[[], Settings]
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; 0 after a clean stop, 1 when the service cannot start."""
+
+def run(settings: Settings, reread: Reread) -> int:
+    """Serve until SIGTERM or SIGINT; 0 after a clean stop, 1 when the service cannot start.
+
+    `reread` reads the configuration again, on SIGHUP; it raises SettingsError where it is broken.
+    """
     logs.configure("ingest")
+    share = workers.Share.mine()
+    if share is None and settings.mllp.workers > 1:
+        return workers.Parent(settings).run()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings))
+        return runner.run(_Service(settings, reread, share or workers.ALONE).serve())
 
 
-async def _serve(settings: Settings) -> int:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    publications = Publications(settings, codec_for(settings.kafka))
-    publisher = Publisher(settings.kafka)
-    marks = NormalisedUpTo(
-        settings.kafka,
-        topic=str(Topic.HL7_RAW),
-        group=HL7_GROUP,
-        normalise=publications.repaired,
-        publisher=publisher,
-        codec=publications.codec,
-    )
-    try:
-        if not await _repair(settings, marks, stop):
-            return 0
-        intake = Intake(settings, publications, LoopPublisher(settings.kafka, loop), marks)
-        return await _listen(settings, intake, stop)
-    finally:
-        await loop.run_in_executor(None, publisher.close)
-        await loop.run_in_executor(None, marks.close)
+class _Service:
+    """One process that listens."""
 
+    def __init__(self, settings: Settings, reread: Reread, share: workers.Share) -> None:
+        self._settings = settings
+        self._reread = reread
+        self._share = share
 
-async def _repair(settings: Settings, marks: NormalisedUpTo, stop: asyncio.Event) -> bool:
-    """Wait for the broker, publish the schemas, normalise what a crash left behind; False when stopped."""
-    loop = asyncio.get_running_loop()
-    stopped = loop.create_task(stop.wait())
-    stopped.add_done_callback(lambda _: marks.stop())
-    while not stop.is_set():
+    async def serve(self) -> int:
+        """Until a signal; the exit code."""
+        loop = self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        settings, share = self._settings, self._share
+        publications = Publications(settings, codec_for(settings.kafka))
+        # Of what is normalised again; what comes new has a publisher of its own.
+        publisher = Publisher(settings.kafka, linger_ms=2.0)
+        marks = NormalisedUpTo(
+            settings.kafka,
+            topic=str(Topic.HL7_RAW),
+            group=HL7_GROUP,
+            normalise=lambda raw, position: self._intake.publications.repaired(raw, position),
+            publisher=publisher,
+            codec=publications.codec,
+            caretaker=share.number == 0,
+        )
+        clock = ReceiptClock(worker=share.number, workers=share.workers)
+        self._intake = Intake(settings, publications, LoopPublisher(settings.kafka, loop), marks, loop, clock)
+        desk = Desk(settings, str(Topic.HL7_RAW), marks, self._opened, caretaker=share.number == 0)
+        desk.start()
         try:
-            await loop.run_in_executor(None, publish_schemas, settings.kafka)
-            if count := await loop.run_in_executor(None, marks.repair):
-                log.info("%d raw records were normalised again", count)
-            marks.start()
-            return True
-        except BrokerAwayError as error:
-            log.warning("not ready yet: %s", error)
-            await asyncio.wait([stopped], timeout=RETRY_S)
-        except RepairStoppedError:
-            break
-    return False
+            await self._repaired(marks)
+            return 0 if self._stop.is_set() else await self._listen()
+        finally:
+            marks.stop()
+            await loop.run_in_executor(None, publisher.close)
+            await loop.run_in_executor(None, desk.close)
 
+    def _opened(self, store: Store) -> None:
+        """On the thread of the marks."""
+        self._intake.repeats = Repeats(store, self._loop)
 
-async def _listen(settings: Settings, intake: Intake, stop: asyncio.Event) -> int:
-    listener = Listener(settings, intake)
-    try:
-        host, port = await listener.open()
-    except OSError as error:
-        log.error("%s:%d cannot be listened on: %s", settings.mllp.host, settings.mllp.port, error.strerror)
-        return 1
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR1, lambda: _report(listener))
-    ready.announce({"host": host, "port": port})
-    log.info("listening on %s:%d", host, port)
-    await stop.wait()
-    await listener.close(DRAIN_S)
-    await listener.intake.publisher.close()
-    _report(listener)
-    return 0
+    async def _repaired(self, marks: NormalisedUpTo) -> None:
+        """Wait a little for the repair; it goes on beside where the broker is away or there is much of it."""
+        until = self._loop.time() + STARTING_S
+        while not (marks.repaired.is_set() or self._stop.is_set()) and self._loop.time() < until:
+            await asyncio.sleep(0.02)
+
+    async def _listen(self) -> int:
+        listener = Listener(self._settings, self._intake)
+        try:
+            host, port = await listener.open(shared=self._share.workers > 1)
+        except OSError as error:
+            mllp = self._settings.mllp
+            log.error("%s:%d cannot be listened on: %s", mllp.host, mllp.port, error.strerror)
+            return 1
+        self._loop.add_signal_handler(signal.SIGUSR1, lambda: _report(listener))
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._reload(listener))
+        ready.announce({"host": host, "port": port})
+        log.info("listening on %s:%d", host, port)
+        await self._stop.wait()
+        await listener.close(DRAIN_S)
+        await self._intake.publisher.close()
+        await self._intake.watch.close()
+        if self._intake.repeats is not None:
+            self._intake.repeats.flush()
+        _report(listener)
+        return 0
+
+    def _reload(self, listener: Listener) -> None:
+        """Take a changed configuration; a broken one is told, and the old one stays."""
+        try:
+            wanted = self._reread()
+        except SettingsError as error:
+            for mistake in error.mistakes:
+                log.error("the configuration is kept as it was: %s", mistake)
+            return
+        settings, fixed = reloaded(self._settings, wanted)
+        for name in fixed:
+            log.warning("%s changes with the next start only", name)
+        self._settings = listener.settings = settings
+        self._intake.reload(settings)
+        log.info("the configuration was read again")
 
 
 def _report(listener: Listener) -> None:
     counts = ", ".join(f"{name}: {count}" for name, count in sorted(listener.intake.counts.items()))
     log.info("%d connections; %s", listener.connections, counts or "nothing heard yet")
+    for line in listener.intake.watch.lines():
+        log.info("%s", line)
