@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from running_stack import wait_until
-from test_ingest import Ingest, records
+from test_ingest import Ingest, R, records
 
 from dosestream.client.send import code
 from dosestream.events.records import Order, RawMessage, Rejection
@@ -64,7 +64,7 @@ class Strict:
         with self.ingest.sender() as sender:
             return sender.send(message)
 
-    def count(self, topic: Topic, kind: type[RawMessage] | type[Rejection] | type[Order]) -> int:
+    def count(self, topic: Topic, kind: type[R]) -> int:
         return sum(one.source == self.source for _, one in records(self.kafka, topic, kind))
 
     def report(self) -> str:
