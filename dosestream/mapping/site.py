@@ -135,9 +135,11 @@ def _map_code(one: CodeMap, fields: dict[str, Any], paths: dict[str, str]) -> Un
     found = one.table.find(code, fields.get(scheme, "") if scheme else "")
     if found is not None:
         fields[one.field] = found.code
-        # The network's scheme and meaning, or none: never the site's beside the network's code.
-        told = ((scheme, found.scheme), (meaning, found.meaning))
-        fields |= {name: value for name, value in told if name}
+        # The site's scheme never stands beside the network's code; its words for the procedure may.
+        if scheme:
+            fields[scheme] = found.scheme
+        if meaning and found.meaning:
+            fields[meaning] = found.meaning
         return None
     missed = Unmapped(one.field, fields.get(scheme, "") if scheme else "", code)
     if one.field in VOCABULARY:
