@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 BOM = b"\xef\xbb\xbf"
 
@@ -16,8 +17,7 @@ _UTF_16 = (
 ABSENT = "\0"
 
 
-@dataclass(frozen=True, slots=True)
-class Delimiters:
+class Delimiters(NamedTuple):
     """MSH-1 and MSH-2: field, component, repetition, escape, subcomponent."""
 
     field: str = "|"

@@ -10,6 +10,7 @@ from dosestream.hl7.path import CLEARED, WHOLE, Path
 from dosestream.hl7.reader import Group, Segment
 from dosestream.hl7.times import to_micros
 from dosestream.kafka.topics import Topic
+from dosestream.mapping import values
 from dosestream.mapping.defaults import DEMOGRAPHICS, IDENTIFIERS, Place, Reader, Row
 from dosestream.mapping.values import first, identifiers
 
@@ -78,9 +79,11 @@ def read_rows(rows: tuple[Row, ...], group: Group, fields: dict[str, Any], paths
                 # No delimiter is a letter or digit: such a field is its own first component.
                 if not (plain and value.isalnum()):
                     value = path.read(segment)
-                    if not value:
-                        continue
-                if value := reader(value, segment.delimiters):
+                    if value:
+                        value = reader(value, segment.delimiters)
+                elif plain is not VERBATIM:
+                    value = reader(value, segment.delimiters)
+                if value:
                     fields[field_name] = value
                     found = True
                     if elsewhere:
@@ -89,9 +92,16 @@ def read_rows(rows: tuple[Row, ...], group: Group, fields: dict[str, Any], paths
                 break
 
 
-# Per row its places: the segment, its columns (the event's field, the number of the message's field, whether
-# its first component is all that is meant, reader, path), and whether it is another place than the first.
-_Columns = tuple[tuple[str, int, bool, Reader, Path], ...]
+# What a field is that holds letters and digits only: the path's business, what the reader is given, or the
+# value itself.
+PATH, PLAIN, VERBATIM = 0, 1, 2
+AS_THEY_ARE = frozenset({values.first, values.text, values.as_sent})
+COSTLY = (values.person, values.practitioner, values.named_practitioner)
+REMEMBERING = {reader: values.remembered(reader) for reader in COSTLY}
+
+# Per row its places: the segment, its columns (the event's field, the number of the message's field, one of
+# the three above, reader, path), and whether it is another place than the first.
+_Columns = tuple[tuple[str, int, int, Reader, Path], ...]
 _Steps = tuple[tuple[tuple[str, _Columns, bool], ...], ...]
 
 _compiled: dict[int, tuple[tuple[Row, ...], _Steps]] = {}
@@ -114,16 +124,17 @@ def _steps(rows: tuple[Row, ...]) -> _Steps:
 
 
 def _columns(place: Place) -> _Columns:
-    return tuple((name, path.field, _is_plain(path), reader, path) for name, reader, path in place.columns)
-
-
-def _is_plain(path: Path) -> bool:
-    return (
-        path.component <= 1
-        and path.subcomponent <= 1
-        and path.where is None
-        and path.repetition in (1, WHOLE)
+    return tuple(
+        (name, path.field, _plain(path, reader), REMEMBERING.get(reader, reader), path)
+        for name, reader, path in place.columns
     )
+
+
+def _plain(path: Path, reader: Reader) -> int:
+    first = path.component <= 1 and path.subcomponent <= 1 and path.where is None
+    if not first or path.repetition not in (1, WHOLE):
+        return PATH
+    return VERBATIM if reader in AS_THEY_ARE else PLAIN
 
 
 def read_time(places: tuple[Path, ...], group: Group, local: tzinfo) -> tuple[int | None, str]:

@@ -1,6 +1,8 @@
 """HL7 data types to the values of events. Each reads one path; empty says nothing, `""` says cleared."""
 
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 from dosestream.events.records import Identifier
 from dosestream.hl7.escapes import unescape
@@ -106,6 +108,15 @@ def cx_repetitions(segment: Segment, field: int) -> tuple[Identifier, ...]:
 
 def cx(repetition: str, delimiters: Delimiters) -> Identifier | None:
     """One repetition of a CX field; None where it has no value, or a cleared one."""
+    return (_cx if len(repetition) <= REMEMBERED else _cx.__wrapped__)(repetition, delimiters)
+
+
+# A patient's messages come again and again: what was read of short values is kept for the next one.
+REMEMBERED = 128
+
+
+@lru_cache(maxsize=16384)
+def _cx(repetition: str, delimiters: Delimiters) -> Identifier | None:
     identifier = first(repetition, delimiters)
     if not identifier or identifier == CLEARED:
         return None
@@ -133,6 +144,16 @@ def named_practitioner(value: str, delimiters: Delimiters) -> str:
         return practitioner(value, delimiters)
     parts = name.split(delimiters.subcomponent)
     return pn([unescape(piece, delimiters) for piece in parts[1:6]])
+
+
+def remembered(reader: Callable[[str, Delimiters], str]) -> Callable[[str, Delimiters], str]:
+    """The same reader, which keeps what it read of short values: a site has few physicians."""
+    known = lru_cache(maxsize=8192)(reader)
+
+    def read(value: str, delimiters: Delimiters) -> str:
+        return known(value, delimiters) if len(value) <= REMEMBERED else reader(value, delimiters)
+
+    return read
 
 
 def birth_date(value: str, delimiters: Delimiters) -> str:
