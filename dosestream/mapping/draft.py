@@ -97,7 +97,7 @@ def read_rows(rows: tuple[Row, ...], group: Group, fields: dict[str, Any], paths
 PATH, PLAIN, VERBATIM = 0, 1, 2
 AS_THEY_ARE = frozenset({values.first, values.text, values.as_sent})
 COSTLY = (values.person, values.practitioner, values.named_practitioner)
-REMEMBERING = {reader: values.remembered(reader) for reader in COSTLY}
+REMEMBERING: dict[Reader, Reader] = {reader: values.remembered(reader) for reader in COSTLY}
 
 # Per row its places: the segment, its columns (the event's field, the number of the message's field, one of
 # the three above, reader, path), and whether it is another place than the first.

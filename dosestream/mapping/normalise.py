@@ -4,7 +4,8 @@ Two steps, both pure: `interpret` reads the message and decides, before anything
 events once the raw record has its position. `normalise` is one after the other.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any, Protocol
 
 from dosestream.events.identity import event_id
@@ -31,7 +32,7 @@ from dosestream.mapping.defaults import IDENTIFIERS, MESSAGE_TIME
 from dosestream.mapping.draft import Draft, read_time
 from dosestream.mapping.order import NO_ORDER, NO_ORDER_NUMBER, draft_orders
 from dosestream.mapping.patient import ACTIONS, draft_patients
-from dosestream.mapping.plan import plan_of
+from dosestream.mapping.plan import NOTHING, Overlays, plan_of
 from dosestream.mapping.report import draft_reports
 from dosestream.mapping.rules import rules_of
 from dosestream.mapping.values import identifiers
@@ -187,38 +188,52 @@ def _map(message: Message, header: Header, source: SourceSettings, settings: Set
     findings: tuple[Finding, ...] = ()
     if code not in NEVER_ANSWERED:
         broken, findings = rules_of(settings).check(message, source.name, kind)
-    found = Interpretation(
+    site, drafts, ignored = NOTHING, list[Draft](), ""
+    refusal = broken
+    if broken is None:
+        site = plan_of(settings).overlays(source.name, kind)
+        drafts, refusal, ignored = _drafts(message, code, trigger, site, local)
+    if site and drafts:
+        # The raw record lies with its events, also where the site reads the patient from elsewhere.
+        patient = drafts[0].identifiers
+        findings = (*findings, *[one.finding for draft in drafts for one in draft.unmapped])
+    else:
+        patient = (drafts[0].identifiers if drafts else ()) or next(
+            (ids for path in IDENTIFIERS if (ids := identifiers(path, message))), ()
+        )
+    return Interpretation(
         header,
         source,
-        identifiers=next((ids for path in IDENTIFIERS if (ids := identifiers(path, message))), ()),
+        drafts=tuple(drafts),
+        refusal=refusal,
+        ignored=ignored,
+        identifiers=patient,
         message_time=read_time(MESSAGE_TIME, message, local)[0],
         sequence_number=int(sequence) if sequence.isdecimal() and len(sequence) < 19 else None,
-        refusal=broken,
         findings=findings,
     )
-    if broken is not None:
-        return found
-    site = plan_of(settings).overlays(source.name, kind)
+
+
+def _drafts(
+    message: Message, code: str, trigger: str, site: Overlays, local: tzinfo
+) -> tuple[list[Draft], Refusal | None, str]:
+    """The events to be, the first thing that could not be mapped, and why a good message makes none."""
+    kind = f"{code}^{trigger}"
     if code == "ADT" and trigger in ACTIONS:
-        drafts, refusal = draft_patients(message, trigger, site.get("patient"), local)
-    elif kind in ORDERS:
-        drafts, refusal = draft_orders(message, site.get("order"), local)
-    elif code in ORDER_RESPONSES:
+        return *draft_patients(message, trigger, site.get("patient"), local), ""
+    if kind in ORDERS:
+        return *draft_orders(message, site.get("order"), local), ""
+    if code in ORDER_RESPONSES:
         drafts, refusal = draft_orders(message, site.get("order"), local)
         if refusal in (NO_ORDER, NO_ORDER_NUMBER):
             refusal = None  # a response need not repeat the order
         if not drafts:
-            return replace(found, ignored="a response without order numbers")
-    elif kind in REPORTS:
-        drafts, refusal = draft_reports(message, kind, site.get("report"), local)
-    elif code == "SIU" and trigger in appointment.TRIGGERS:
-        drafts, refusal = draft_appointments(message, trigger, site.get("appointment"), local)
-    elif code in NEVER_ANSWERED:
-        return replace(found, ignored="an acknowledgement")
-    else:
-        return replace(found, ignored=f"{kind} is not mapped")
-    if site and drafts:
-        # The raw record lies with its events, also where the site reads the patient from elsewhere.
-        missed = tuple(one.finding for draft in drafts for one in draft.unmapped)
-        found = replace(found, identifiers=drafts[0].identifiers, findings=(*findings, *missed))
-    return replace(found, drafts=tuple(drafts), refusal=refusal)
+            return [], None, "a response without order numbers"
+        return drafts, refusal, ""
+    if kind in REPORTS:
+        return *draft_reports(message, kind, site.get("report"), local), ""
+    if code == "SIU" and trigger in appointment.TRIGGERS:
+        return *draft_appointments(message, trigger, site.get("appointment"), local), ""
+    if code in NEVER_ANSWERED:
+        return [], None, "an acknowledgement"
+    return [], None, f"{kind} is not mapped"
