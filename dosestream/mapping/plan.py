@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dosestream.hl7 import zsegments
 from dosestream.mapping import plugin, values
 from dosestream.mapping.defaults import default_places, readers
-from dosestream.mapping.fields import COMPANIONS, FIELDS
+from dosestream.mapping.fields import COMPANIONS, DEMOGRAPHICS, FIELDS
 from dosestream.mapping.place import DEFAULT
 from dosestream.mapping.plugin import Function
 from dosestream.mapping.rule import compile_rule
@@ -78,6 +78,7 @@ class Plan:
                 ),
                 self._code if event in self._functions else None,
                 self._functions.get(event),
+                of_patient=event in self._functions or bool((rules.keys() | maps.keys()) & DEMOGRAPHICS),
             )
             if overlay.rules or overlay.code_maps or overlay.function is not None:
                 out[event] = overlay

@@ -13,7 +13,6 @@ A function is called with a copy of the fields and returns those it changes. An 
 import hashlib
 import traceback
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -119,7 +118,7 @@ def call(
     """
     told = {name: _outward(fields.get(name), kind) for name, kind in FIELDS[event].items()}
     try:
-        changed = function(deepcopy(told), message)
+        changed = function(_own(told, event), message)
     except Exception as error:
         reason = f"The site's function {event} failed with {type(error).__name__}."
         return _refusal(code, _line(error, code.name), reason)
@@ -141,6 +140,17 @@ def call(
     return out
 
 
+def _own(told: dict[str, Any], event: str) -> dict[str, Any]:
+    """What the function may change at will: what it was told stays to be compared with."""
+    lists = {name: [dict(one) for one in told[name]] for name in _LISTS[event]}
+    return {**told, **lists}
+
+
+_LISTS = {
+    event: [name for name, kind in table.items() if kind is Kind.IDENTIFIERS]
+    for event, table in FIELDS.items()
+}
+
 WANTED = {
     Kind.TEXT: "text is wanted",
     Kind.TIME: "a datetime with zone, or None, is wanted",
@@ -149,11 +159,11 @@ WANTED = {
 
 
 def _outward(value: Any, kind: Kind) -> Any:
+    if kind is Kind.TEXT:
+        return value or ""
     if kind is Kind.TIME:
         return None if value is None else EPOCH + value * MICROSECOND
-    if kind is Kind.IDENTIFIERS:
-        return [one.to_datum() for one in value or ()]
-    return value or ""
+    return [one.to_datum() for one in value or ()]
 
 
 def _inward(value: Any, kind: Kind) -> Any:

@@ -41,6 +41,7 @@ class Overlay:
         event: patient, order, appointment or report.
         rules: one per field at most, in the order they are applied.
         code: the site's Python, and `function` what it has for the event.
+        of_patient: whether any of it is about the patient's own fields.
     """
 
     event: str
@@ -50,22 +51,32 @@ class Overlay:
     code_maps: tuple[CodeMap, ...] = ()
     code: SiteCode | None = None
     function: Function | None = None
+    of_patient: bool = False
 
     def apply(self, draft: Draft, local: tzinfo) -> Draft | Refusal:
-        """The draft as the site wants it, or why the site's Python could not say."""
-        group, fields = draft.group, self._flat(draft)
-        paths = dict(draft.fields["paths"])
+        """The draft as the site wants it, its fields changed in place; or why the site's Python could not say."""
+        fields, paths = draft.fields, draft.fields["paths"]
+        patient: Demographics | None = fields.get("patient")
+        if self.of_patient and patient is not None:
+            fields |= {name: getattr(patient, name) for name in DEMOGRAPHICS}
         for rule in self.rules:
-            self._read(rule, group, local, fields, paths)
+            self._read(rule, draft.group, local, fields, paths)
         unmapped = [missed for one in self.code_maps if (missed := _map_code(one, fields, paths)) is not None]
         if self.code is not None and self.function is not None:
-            message = SiteMessage(self.source, self.message_type, group)
+            message = SiteMessage(self.source, self.message_type, draft.group)
             changed = plugin.call(self.code, self.event, self.function, fields, message)
             if isinstance(changed, Refusal):
                 return changed
             for name, value in changed.items():
                 self._put(name, Found(value, f"{self.code.name}:{self.event}"), fields, paths)
-        return self._nested(draft, fields, paths, tuple(unmapped))
+        if self.of_patient:
+            said = {name: value for name in DEMOGRAPHICS if (value := fields.pop(name, None))}
+            # An event without patient stays without one unless something is said of one.
+            patient = Demographics(**said) if said or patient is not None else None
+            fields["patient"] = patient
+            identifiers = patient.identifiers if patient is not None else ()
+            return replace(draft, identifiers=identifiers, unmapped=tuple(unmapped))
+        return replace(draft, unmapped=tuple(unmapped)) if unmapped else draft
 
     def _read(
         self, rule: Rule, group: Group, local: tzinfo, fields: dict[str, Any], paths: dict[str, str]
@@ -97,28 +108,6 @@ class Overlay:
             fields["event_time_path"] = found.path
         else:
             paths[name] = found.path
-
-    def _flat(self, draft: Draft) -> dict[str, Any]:
-        """The draft's fields with the patient's own beside them."""
-        fields = dict(draft.fields)
-        patient = fields.pop("patient", None)
-        if patient is not None:
-            fields |= {name: getattr(patient, name) for name in DEMOGRAPHICS}
-        return fields
-
-    def _nested(
-        self, draft: Draft, fields: dict[str, Any], paths: dict[str, str], unmapped: tuple[Unmapped, ...]
-    ) -> Draft:
-        said = {name: value for name in DEMOGRAPHICS if (value := fields.pop(name, None))}
-        # An event without patient stays without one unless something is said of one.
-        patient = Demographics(**said) if said or draft.fields.get("patient") is not None else None
-        fields |= {"patient": patient, "paths": paths}
-        return replace(
-            draft,
-            fields=fields,
-            identifiers=patient.identifiers if patient is not None else (),
-            unmapped=unmapped,
-        )
 
 
 _TIMES = frozenset(name for table in FIELDS.values() for name, kind in table.items() if kind is Kind.TIME)
