@@ -5,8 +5,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from dosestream.hl7.zsegments import ZContract
+from dosestream.hl7.zsegments import ZContract, event_fields
+from dosestream.mapping.place import DEFAULT
 from dosestream.settings.document import SettingsError, build
+from dosestream.settings.mapping import RuleSettings, rule_mistakes
 from dosestream.settings.mapping_files import with_mapping_files
 from dosestream.settings.sections import MessageProfileSettings, Settings
 
@@ -21,7 +23,20 @@ def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Setting
     if z_segments.folder:
         found = _contracts(folder / z_segments.folder, mistakes)
         settings = replace(settings, z_segments=replace(z_segments, contract=(*z_segments.contract, *found)))
-    return settings
+    return _with_contract_rules(settings, mistakes)
+
+
+def _with_contract_rules(settings: Settings, mistakes: list[str]) -> Settings:
+    """What the site's contracts give to order events, as rules behind the defaults and below the site's own."""
+    rules = tuple(
+        RuleSettings(source=source, event="order", field=field, paths=(DEFAULT, path))
+        for source, field, path in event_fields(settings.z_segments.contract)
+    )
+    for rule in rules:
+        mistakes += [f"{rule.paths[1]} for {rule.field!r}: {wrong}" for _, wrong in rule_mistakes(rule)]
+    if not rules:
+        return settings
+    return replace(settings, mapping=replace(settings.mapping, rule=(*rules, *settings.mapping.rule)))
 
 
 @cache

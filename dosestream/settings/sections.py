@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dosestream.hl7.profile import ProfileSettings
 from dosestream.hl7.zsegments import ZContract
-from dosestream.settings.mapping import MappingSettings
+from dosestream.settings.mapping import LOADED, MappingSettings
 
 MIB = 1024 * 1024
 
@@ -154,8 +154,8 @@ class MessageProfileSettings:
     file: str = ""
     # Empty: every source.
     source: str = ""
-    # The file's content; filled when the configuration is loaded.
-    text: str = ""
+    # The file's content.
+    text: str = field(default="", metadata=LOADED)
 
 
 @dataclass(frozen=True, slots=True)
