@@ -95,6 +95,15 @@ class MappingSettings:
     code: SiteCode | None = dataclass_field(default=None, metadata=LOADED)
 
 
+def described(mapping: MappingSettings) -> str:
+    """What of the site's own holds, its files with the digests of their content: for the log."""
+    files = [one.table for one in mapping.code_map if one.table is not None]
+    told = [f"{table.name} {table.digest} ({len(table.codes)} codes)" for table in files]
+    if mapping.code is not None:
+        told.append(f"{mapping.code.name} {mapping.code.digest}")
+    return "; ".join([f"{len(mapping.rule)} rules", *told])
+
+
 def rule_mistakes(rule: RuleSettings) -> Mistakes:
     """What is wrong with a rule: where (keys from its top) and a sentence for each mistake."""
     fields = rule.field.split()

@@ -24,6 +24,7 @@ from dosestream.repeats.desk import Desk
 from dosestream.repeats.store import Store
 from dosestream.repeats.turns import Repeats
 from dosestream.settings import Settings, SettingsError
+from dosestream.settings.mapping import described
 from services.ingest import workers
 from services.ingest.intake import Intake
 from services.ingest.listener import Listener
@@ -117,6 +118,7 @@ class _Service:
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._reload(listener))
         ready.announce({"host": host, "port": port})
         log.info("listening on %s:%d", host, port)
+        log.info("mapping: %s", described(self._settings.mapping))
         await self._stop.wait()
         await listener.close(DRAIN_S)
         await self._intake.publisher.close()
@@ -139,7 +141,7 @@ class _Service:
             log.warning("%s changes with the next start only", name)
         self._settings = listener.settings = settings
         self._intake.reload(settings)
-        log.info("the configuration was read again")
+        log.info("the configuration was read again; mapping: %s", described(settings.mapping))
 
 
 def _report(listener: Listener) -> None:

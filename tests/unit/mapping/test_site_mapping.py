@@ -1,5 +1,6 @@
 """What a site writes over the defaults: rules, code maps and its own Python, from the files it writes them in."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hl7_cases import at, normalised, raw, utc
 from dosestream.events.records import Identifier, Order, Patient
 from dosestream.mapping.normalise import interpret, normalise
 from dosestream.settings import Settings, SettingsError, load
+from dosestream.settings.mapping import described
 
 PID = "PID|||4711^^^HOSP^MR||DOE^JOHN||19800102|M"
 ORC = "ORC|NW|P1^EPIC|F1^RIS|G1|SC||1^once^^20260302090000^^S||20260301101500"
@@ -345,3 +347,8 @@ def test_settings_with_their_files_can_be_compared_and_told_apart(tmp_path: Path
     assert one != site(tmp_path, toml, procedures_csv=CODES, mine_py=PYTHON + "\n")
     assert one.mapping.code is not None
     assert len(one.mapping.code.digest) == 12
+    assert described(one.mapping) == (
+        "0 rules; "
+        f"procedures.csv {sha256(CODES.encode()).hexdigest()[:12]} (2 codes); "
+        f"mine.py {sha256(PYTHON.encode()).hexdigest()[:12]}"
+    )
