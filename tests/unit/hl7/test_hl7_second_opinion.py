@@ -58,9 +58,8 @@ SUBCOMPONENTS = st.lists(TEXT, min_size=1, max_size=3)
 COMPONENTS = st.lists(SUBCOMPONENTS, min_size=1, max_size=3)
 FIELD = st.just([[[""]]]) | st.lists(COMPONENTS, min_size=1, max_size=3)
 SEGMENT_NAMES = ("PID", "PV1", "OBX", "NTE", "ZDS", "ZZ1")
-# hl7apy takes repetitions of a field that its version does not know for fields: NTE has four.
 SEGMENTS = st.lists(
-    st.tuples(st.sampled_from(SEGMENT_NAMES), st.lists(FIELD, max_size=4)), min_size=1, max_size=5
+    st.tuples(st.sampled_from(SEGMENT_NAMES), st.lists(FIELD, max_size=5)), min_size=1, max_size=5
 )
 OWN = st.permutations("#!@%*$+:;").map(lambda marks: Delimiters(*marks[:5]))
 SPOKEN = st.builds(Spoken, st.just(STANDARD) | OWN, SEGMENTS)
@@ -115,7 +114,8 @@ def agree_with_python_hl7(spoken: Spoken) -> None:
 
 
 def agree_with_hl7apy(spoken: Spoken) -> None:
-    body = spoken.body()
+    # By their real names hl7apy rewrites segments: 00 becomes 0 in PID-1.
+    body = spoken._replace(segments=[(f"Z{name[:2]}", fields) for name, fields in spoken.segments]).body()
     mine = ours(body)
     d = spoken.delimiters
     theirs = parser.parse_message(
