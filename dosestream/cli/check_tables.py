@@ -62,11 +62,13 @@ def _in_words(one: Outcome) -> str:
 def _standard(body: bytes, source: str, settings: Settings) -> list[Finding]:
     profiles = [
         message_profile.parse(one.text)
-        for one in settings.conformance.message_profile
+        # A source's own stands over the one for every source.
+        for one in sorted(settings.conformance.message_profile, key=lambda one: one.source)
         if one.text and one.source in ("", source)
     ]
+    charset = next((one.charset for one in settings.source if one.name == source), "")
     merged = {name: structure for profile in profiles for name, structure in profile.items()}
-    return check_standard(body, merged or None)
+    return check_standard(body, merged or None, charset)
 
 
 def summary(found: Sequence[Named], json: bool) -> int:
