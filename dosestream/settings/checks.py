@@ -56,8 +56,8 @@ def _charset(value: object) -> str | None:
 def _path(value: object) -> str | None:
     try:
         FieldPath.parse(str(value))
-    except PathError:
-        return "is no path: write SEG-F.C, such as OBR-3.1 or PID-3[4.1=HOSP].1"
+    except PathError as error:
+        return str(error).removeprefix(f"{value!r} ")
     return None
 
 
