@@ -62,7 +62,7 @@ class ProfileSettings:
 
 
 # What IHE Radiology TF-2 asks of the messages (RAD-1, 2, 3, 4, 12, 28) and nothing here can do without;
-# accession numbers are SH in DICOM: 16 characters.
+# accession numbers are SH in DICOM: 16 characters. ZDS has a contract of its own (`schemas/z`).
 IHE_MINIMUM: tuple[ProfileSettings, ...] = (
     ProfileSettings(
         "IHE",
@@ -76,9 +76,9 @@ IHE_MINIMUM: tuple[ProfileSettings, ...] = (
         "IHE",
         types=("ORM^O01", "OMG^O19", "OMI^O23"),
         required=("PID-3.1", "PID-5", "ORC-1", "ORC-2.1 | ORC-3.1", "OBR-4.1"),
-        when_present=("ZDS-1.1", "IPC-1.1", "IPC-2.1", "IPC-3.1", "IPC-4.1", "IPC-5.1"),
+        when_present=("IPC-1.1", "IPC-2.1", "IPC-3.1", "IPC-4.1", "IPC-5.1"),
         max_length={"OBR-18": 16, "IPC-1.1": 16},
-        format={"PID-7": "TS", "ZDS-1.1": "UID", "IPC-3.1": "UID"},
+        format={"PID-7": "TS", "IPC-3.1": "UID"},
         values={"PID-8": "F M O U A N"},
     ),
     ProfileSettings("IHE", types=("OMI^O23",), required=("IPC",)),

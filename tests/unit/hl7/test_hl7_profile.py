@@ -138,7 +138,6 @@ def test_what_the_ihe_minimum_finds_holds_no_value_of_the_message() -> None:
     assert [f.rule for f in found] == [
         "required OBR-4.1",
         "length OBR-18",
-        "format ZDS-1.1",
         "value PID-8",
     ]
     assert not re.search(f"{SECRET}|DOE|ACC-|1980", repr(found))
