@@ -5,7 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dosestream.hl7 import profile, zsegments
-from dosestream.hl7.charset import CODECS
+from dosestream.hl7.charset import CODECS, Reading, reading
 from dosestream.hl7.path import Path as FieldPath
 from dosestream.hl7.path import PathError
 from dosestream.hl7.profile import ProfileSettings
@@ -48,7 +48,7 @@ def _zone(value: object) -> str | None:
 
 
 def _charset(value: object) -> str | None:
-    if not value or str(value).upper() in CODECS:
+    if not value or isinstance(reading(str(value)), Reading):
         return None
     return f"is no character set that is read; these are: {', '.join(sorted(CODECS))}"
 
