@@ -134,7 +134,7 @@ def known(contracts: Iterable[ZContract], source: str) -> frozenset[str]:
 
 def unknown(message: Message, contracted: frozenset[str]) -> list[Finding]:
     """The Z segments of a message that no contract names, each name once."""
-    return [_unknown(name) for name in message.names() if name[0] == "Z" and name not in contracted]
+    return [_unknown(name) for name in message.names() if name.startswith("Z") and name not in contracted]
 
 
 def _unknown(name: str) -> Finding:
