@@ -100,7 +100,7 @@ def load(code: SiteCode) -> Mapping[str, Function]:
         exec(compile(code.text, code.name, "exec"), namespace)
     except SyntaxError as error:
         raise SiteCodeError(error.lineno or 1, f"is no Python: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = _line(error, code.name)
         raise SiteCodeError(line, f"cannot be loaded: {type(error).__name__}: {error}") from error
     found = {event: namespace[event] for event in FIELDS if callable(namespace.get(event))}
@@ -119,7 +119,7 @@ def call(
     told = {name: _outward(fields.get(name), kind) for name, kind in FIELDS[event].items()}
     try:
         changed = function(_own(told, event), message)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"The site's function {event} failed with {type(error).__name__}."
         return _refusal(code, _line(error, code.name), reason)
     if changed is None:
@@ -197,7 +197,7 @@ def _refusal(code: SiteCode, line: int, reason: str) -> Refusal:
     return Refusal("site_mapping", 207, reason, f"{code.name}:{line}", Severity.ERROR)
 
 
-def _line(error: Exception, name: str) -> int:
+def _line(error: BaseException, name: str) -> int:
     """The innermost line of the site's file in an exception's trail."""
     trail = traceback.extract_tb(error.__traceback__)
     return next((frame.lineno or 1 for frame in reversed(trail) if frame.filename == name), 1)

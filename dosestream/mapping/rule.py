@@ -1,17 +1,17 @@
 """One `[[mapping.rule]]`, compiled: what it reads from a group of segments, and what it makes of it. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, Protocol
 
 from dosestream.events.records import Identifier
 from dosestream.hl7.expression import Expression
-from dosestream.hl7.path import CLEARED, Path, said
+from dosestream.hl7.path import CLEARED, WHOLE, Path, said
 from dosestream.hl7.reader import Group
 from dosestream.hl7.times import EPOCH, MICROSECOND, to_date, to_micros
 from dosestream.mapping import names, values
-from dosestream.mapping.defaults import Reader
+from dosestream.mapping.defaults import OF_REPETITIONS, Reader
 from dosestream.mapping.fields import COMPANIONS, Kind, kind_of
 from dosestream.mapping.place import DEFAULT, columns
 
@@ -133,6 +133,9 @@ def _text(expression: Expression, options: Options, reader: Reader) -> Callable[
     if not isinstance(expression, Path):
         return lambda group: finish(said(expression.values(group)))
     path = expression
+    if reader in OF_REPETITIONS and path.plain and not (path.component or path.where or options.names):
+        # The repetitions of a name may be its ideographic and phonetic groups.
+        path = replace(path, repetition=WHOLE if path.repetition == 1 else path.repetition)
     convert = _conversion(path, options, reader)
     if options.join:
         return lambda group: finish(_joined(path, group, convert, options.join))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from datetime import datetime
 
 from dosestream.hl7.path import PathError
 from dosestream.mapping import names
@@ -135,7 +136,7 @@ def _conversion_mistakes(
             yield ("names",), f"{rule.names!r}: {error}"
     if rule.format and not (kinds == {Kind.TIME} or fields == ["birth_date"]):
         yield ("format",), "'format' is for times and for birth_date"
-    if rule.format and "%" not in rule.format:
+    if rule.format and not _is_format(rule.format):
         yield ("format",), f"{rule.format!r} is no format: write it as %d.%m.%Y %H:%M"
     if rule.constant and (len(fields) > 1 or kinds - {Kind.TEXT}):
         yield ("constant",), "'constant' is for one field that holds text"
@@ -143,6 +144,15 @@ def _conversion_mistakes(
         yield ("authority",), "'authority' is for identifiers"
     if rule.join and kinds - {Kind.TEXT}:
         yield ("join",), "'join' is for fields that hold text"
+
+
+def _is_format(text: str) -> bool:
+    """Whether what is written by the format is read by it again."""
+    moment = datetime(2026, 11, 22, 13, 45, 59)
+    try:
+        return "%" in text and datetime.strptime(moment.strftime(text), text).year in (2026, 1900)
+    except ValueError:
+        return False
 
 
 def code_map_mistakes(code_map: CodeMapSettings) -> Mistakes:

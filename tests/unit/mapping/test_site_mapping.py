@@ -1,11 +1,15 @@
 """What a site writes over the defaults: rules, code maps and its own Python, from the files it writes them in."""
 
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hl7_cases import at, normalised, raw, utc
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from dosestream.events.records import Identifier, Order, Patient
 from dosestream.mapping.normalise import interpret, normalise
@@ -90,6 +94,8 @@ RULES: list[tuple[str, str, tuple[str, ...], str, tuple[Any, str]]] = [
      (PID, ORC, OBR, "ZAC|Doe, John"), "referring_physician", ("Doe^John", "ZAC-1")),
     ("a name in components of its own order", 'field="name"\npaths=["ZAC-1"]\nnames="id prefix given family"',
      (PID, ORC, OBR, "ZAC|7^DR^JOHN^DOE"), "name", ("DOE^JOHN^^DR", "ZAC-1")),
+    ("a name's ideographic group in another repetition", 'field="name"\npaths=["ZAC-1"]',
+     (PID, ORC, OBR, "ZAC|YAMADA^TARO^^^^^^A~山田^太郎^^^^^^I"), "name", ("YAMADA^TARO=山田^太郎", "ZAC-1")),
     ("a name of another field as the default reads it", 'field="name"\npaths=["PID-9"]',
      ("PID|||1||D^J||||^J^^", ORC, OBR), "name", ("^J", "PID-9")),
     ("identifiers of one authority", 'field="identifiers"\npaths=["PID-3[4.1=NAT]"]',
@@ -285,6 +291,8 @@ MISTAKES: dict[str, tuple[str, dict[str, str], str]] = {
         "dosestream.toml:2: 'case' is 'Upper', but must be one of upper, lower"),
     "a form for text": ('[[mapping.rule]]\nformat="%d"\nfield="reason"\npaths=["OBR-3"]\n', {},
         "dosestream.toml:2: 'format' is for times"),
+    "a form that is none": ('[[mapping.rule]]\nformat="%Q"\nfield="birth_date"\npaths=["OBR-3"]\n', {},
+        "dosestream.toml:2: '%Q' is no format"),
     "a name's part that is none": ('[[mapping.rule]]\nnames="first last"\nfield="name"\npaths=["OBR-3"]\n', {},
         "dosestream.toml:2: 'first last': 'first' is no part of a name"),
     "a source that is none": ('[[mapping.rule]]\nsource="RIX"\nfield="name"\npaths=["OBR-3"]\n', {},
@@ -305,6 +313,8 @@ MISTAKES: dict[str, tuple[str, dict[str, str], str]] = {
         "p.csv:2: to_code is empty"),
     "Python that is none": ('[mapping]\npython="m.py"\n', {"m_py": "x = 1\ndef order(:\n"}, "m.py:2: is no Python"),
     "Python that fails": ('[mapping]\npython="m.py"\n', {"m_py": "x = 1\ny = z\n"}, "m.py:2: cannot be loaded: NameError"),
+    "Python that ends the program": (
+        '[mapping]\npython="m.py"\n', {"m_py": "raise SystemExit(3)\n"}, "m.py:1: cannot be loaded: SystemExit"),
     "Python without a function": ('[mapping]\npython="m.py"\n', {"m_py": "x = 1\n"}, "m.py:1: defines no function"),
 }  # fmt: skip
 
@@ -352,3 +362,77 @@ def test_settings_with_their_files_can_be_compared_and_told_apart(tmp_path: Path
         f"procedures.csv {sha256(CODES.encode()).hexdigest()[:12]} (2 codes); "
         f"mine.py {sha256(PYTHON.encode()).hexdigest()[:12]}"
     )
+
+
+def test_a_contract_of_a_z_segment_gives_fields_behind_the_defaults(tmp_path: Path) -> None:
+    folder = tmp_path / "z"
+    folder.mkdir()
+    (folder / "zro.toml").write_text(
+        'segment="ZRO"\nvendor="V"\nstatus="documented"\nsource="its manual"\n'
+        '[[field]]\nnumber=2\nname="room"\nevent_field="station_name"\n',
+        encoding="utf-8",
+    )
+    settings = site(tmp_path, '[z_segments]\nfolder="z"\n')
+    assert field(settings, "station_name", PID, ORC, OBR, "ZRO|1|ROOM 7") == ("ROOM 7", "ZRO-2")
+    with_orc_18 = ORC + "|" * 9 + "R1"
+    assert field(settings, "station_name", PID, with_orc_18, OBR, "ZRO|1|ROOM 7") == ("R1", "ORC-18")
+    own = site(
+        tmp_path, '[z_segments]\nfolder="z"\n[[mapping.rule]]\nfield="station_name"\npaths=["OBR-2.1"]\n'
+    )
+    assert field(own, "station_name", PID, ORC, OBR, "ZRO|1|ROOM 7") == ("P1", "OBR-2.1")
+
+
+EVERYTHING = """
+[mapping]
+accession_fallback = ["OBR-3.1"]
+python = "mine.py"
+[[mapping.rule]]
+field = "identifiers"
+paths = ["PID-3[*]", "PID-2"]
+[[mapping.rule]]
+field = "name"
+paths = ["PID-5"]
+names = "family, given"
+[[mapping.rule]]
+field = "birth_date"
+paths = ["PID-7"]
+format = "%d.%m.%Y"
+[[mapping.rule]]
+field = "scheduled_at"
+paths = ["ORC-7.4", "default"]
+format = "%Y%m%d"
+[[mapping.rule]]
+field = "procedure_code procedure_meaning"
+paths = ['OBR-4.1 join(OBR-4.2, OBR-4.5, " ")', "AIS[*]-3.1 AIS[*]-3.2"]
+[[mapping.code_map]]
+file = "procedures.csv"
+field = "procedure_code"
+"""
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A site with every kind of rule."""
+    return site(tmp_path_factory.mktemp("site"), EVERYTHING, procedures_csv=CODES, mine_py=PYTHON)
+
+
+@given(st.text(alphabet='|^~&\\"\r OBRCPIDASXT0123456789', max_size=120))
+@hypothesis_settings(deadline=None)
+def test_no_message_makes_a_rule_raise(everything: Settings, rest: str) -> None:
+    for kind in ("ORM^O01", "ADT^A08", "SIU^S12", "ORU^R01"):
+        body = raw(kind, PID, ORC, OBR, "SCH|1", "OBX|1|TX|x||y").body + rest.encode()
+        found = interpret(body, everything)
+        assert found.drafts or found.refusal is not None or found.ignored
+
+
+def test_every_example_of_the_documentation_can_be_loaded(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(\w*)\n(.*?)```", text, re.S)
+    tables = [block for kind, block in blocks if kind == "toml"]
+    (code,) = (block for kind, block in blocks if kind == "python")
+    (codes,) = (block for kind, block in blocks if not kind and block.startswith("from_code"))
+    assert len(tables) == 4
+    for block in tables:
+        named = block if "[[source]]" in block else f'[[source]]\nname = "ris"\n{block}'
+        settings = site(tmp_path, named, procedures_csv=codes, site_mapping_py=code)
+        assert settings.mapping != Settings().mapping
