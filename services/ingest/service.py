@@ -1,11 +1,12 @@
 """The ingest service: listen, take up what a crash left behind, and stop without losing an answer.
 
 The listener opens whether the broker is there or not. While it is away senders hear `AE`; when it comes, this
-process joins the roster, what crashes left behind is normalised beside new messages, and each new message is
-answered once it has its own events.
+process joins the roster and normalises what crashes left behind, at first alone and, where there is much of it,
+beside new messages. Each of these is answered once it has its own events.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -39,6 +40,8 @@ STARTING_S = 3.0
 DRAIN_S = 12.0
 # The thread that keeps the marks must not hold the loop up for long.
 SWITCH_INTERVAL_S = 0.001
+# A message leaves no cycles behind, so the collector need not look after every few of them.
+COLLECT_AFTER = (50_000, 20, 50)
 
 Reread = Callable[[], Settings]
 
@@ -53,6 +56,8 @@ def run(settings: Settings, reread: Reread) -> int:
     if share is None and settings.mllp.workers > 1:
         return workers.Parent(settings).run()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_Service(settings, reread, share or workers.ALONE).serve())
 
