@@ -19,6 +19,7 @@ An event's id comes from the message's bytes, so an event published twice after 
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -47,6 +48,8 @@ LEASE_S = 20.0
 # A produce that failed or was cut off may land in the topic for so long.
 SETTLE_S = 10.0
 CLOSING_TIMEOUT_S = 3.0
+# New messages wait no longer for the repair of what a crash left behind.
+OPEN_AFTER_S = 15.0
 RENEW_S = 3600.0
 
 # Told at every look: the other lives, and the mark of all.
@@ -97,6 +100,7 @@ class NormalisedUpTo:
         self._beat = 0
         self._leased_until = 0.0
         self._accepting = False
+        self._open_at = math.inf
         self._ticked_at = self._looked_at = self._renewed_at = 0.0
         self._adopted: dict[str, float] = {}
         self._suspected: tuple[float, Mapping[int, frozenset[str]]] | None = None
@@ -136,16 +140,17 @@ class NormalisedUpTo:
         looked: Looked = lambda _others, _base: None,
         looks_anyway: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Begin, in a thread of its own: wait for the broker, then do `before`, join, do `joined`, open, repair,
-        and go on; `looked` is called after every look of a caretaker, or of one who looks anyway. What raises
+        """Begin, in a thread of its own: wait for the broker, then do `before`, join, do `joined`, repair, open,
+        and go on; a repair that takes long goes on beside new messages; `looked` is called after every look of a caretaker, or of one who looks anyway. What raises
         BrokerAwayError is tried again.
         """
         self._looked, self._looks_anyway = looked, looks_anyway
 
-        def open_now() -> None:
-            self._accepting = True
+        def prepared() -> None:
+            joined()
+            self._open_at = time.monotonic() + OPEN_AFTER_S
 
-        steps = [before, self._join, joined, open_now, self._repair]
+        steps = [before, self._join, prepared, self._repair]
         self._thread = threading.Thread(target=self._run, args=(steps,), name="normalised-up-to", daemon=True)
         self._thread.start()
 
@@ -184,8 +189,13 @@ class NormalisedUpTo:
         """
         if self._closing.is_set():
             raise RepairStoppedError(f"{self._topic}: stopped before the end")
+        self._open_in_time()
         if time.monotonic() - self._ticked_at >= self._tick_s:
             self._turn()
+
+    def _open_in_time(self) -> None:
+        if time.monotonic() >= self._open_at:
+            self._accepting = True
 
     def _run(self, steps: list[Callable[[], None]]) -> None:
         while steps and not self._closing.is_set():
@@ -199,6 +209,7 @@ class NormalisedUpTo:
                 log.warning("not ready yet: %s", error)
             except Exception:  # messages are taken all the same; what was left behind waits
                 log.exception("a step of the start failed and is tried again")
+            self._open_in_time()
             self._closing.wait(RETRY_S)
         while not self._closing.wait(self._tick_s if self._leased_until > time.monotonic() else RETRY_S):
             try:
@@ -225,6 +236,7 @@ class NormalisedUpTo:
             count = self._look(orphans=True)
             if count:
                 log.info("%d raw records were normalised again", count)
+        self._accepting = True
         self.repaired.set()
 
     def _turn(self, closing: bool = False) -> None:

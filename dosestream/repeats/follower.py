@@ -72,6 +72,8 @@ class Follower:
     def looked(self, firsts: Mapping[int, int], members: list[Member], base: Mapping[int, int]) -> None:
         """After each look at who writes: follow others, or note that there are none."""
         others = any(member.store != self._store.name for member in members)
+        if others and not self._others:
+            log.info("others receive too: what they do is followed")
         if others or self._others:
             self.catch_up(firsts, base)
         else:

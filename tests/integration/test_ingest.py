@@ -40,14 +40,14 @@ READY_S = 60.0
 class Ingest:
     """The service as a child process on a free port."""
 
-    def __init__(self, kafka: KafkaSettings, folder: Path, config: str = "") -> None:
+    def __init__(self, kafka: KafkaSettings, folder: Path, config: str = "", *arguments: str) -> None:
         ready, self.log = folder / "ready.json", folder / "ingest.log"
         ready.unlink(missing_ok=True)
         settings = folder / "dosestream.toml"
         settings.write_text(config)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [Path(sys.executable).with_name("dosestream"), "ingest"],
+                [Path(sys.executable).with_name("dosestream"), "ingest", *arguments],
                 env={
                     **os.environ,
                     "DOSESTREAM_CONFIG": str(settings),
