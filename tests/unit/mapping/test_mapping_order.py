@@ -155,7 +155,7 @@ GROUPS = [
 
 
 @pytest.mark.parametrize(("segments", "expected"), [g[1:] for g in GROUPS], ids=[g[0] for g in GROUPS])
-@pytest.mark.parametrize("kind", ["ORM^O01", "OMG^O19", "OMI^O23^OMI_O23"])
+@pytest.mark.parametrize("kind", ["ORM^O01", "OMG^O19", "OMI^O23^OMI_O23", "OML^O21"])
 def test_groups(kind: str, segments: tuple[str, ...], expected: list[tuple[str, str, str]]) -> None:
     found = orders(PID, *segments, kind=kind)
     assert numbers(found) == expected
@@ -191,6 +191,29 @@ def test_the_identity_of_an_order_does_not_depend_on_a_refused_one() -> None:
     assert isinstance(event, Order)
     assert event.placer_order_number == both[1].placer_order_number
     assert event.event_id not in {order.event_id for order in both}  # other bytes, other identity
+
+
+LABORATORY = (
+    *(
+        "ORC|NW|P1|F1",
+        "TQ1|1||||||20260303080000",
+        "OBR|1|||A^one^L",
+        "NTE|1||note",
+        "SPM|1",
+        "OBX|1|NM|X||1",
+    ),
+    *("ORC|NW|P2|F2", "OBR|2|||B^two^L", "PID|||4711", "ORC|PR||OLD", "OBR|1||OLD", "OBX|1|NM|X||2"),
+)
+
+
+def test_a_laboratory_order_is_an_order_for_each_group() -> None:
+    found = orders(PID, *LABORATORY, kind="OML^O21")
+    assert [(o.placer_order_number, o.filler_order_number, o.procedure_code) for o in found] == [
+        ("P1", "F1", "A"),
+        ("P2", "F2", "B"),
+    ]
+    assert [o.scheduled_at for o in found] == [utc("2026-03-03T08:00"), None]
+    assert len({o.event_id for o in found}) == 2
 
 
 RESPONSES = [
