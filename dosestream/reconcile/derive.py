@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from dosestream.events.records import Appointment, Decision, Order, Study
+from dosestream.events.records import Appointment, Decision, Order, Report, Study
 from dosestream.reconcile.anomalies import clock_ahead, of_orders, of_study, shared_instances
 from dosestream.reconcile.decisions import for_study
 from dosestream.reconcile.duplicates import duplicate_keys, duplicates, number_of
@@ -18,28 +18,31 @@ from dosestream.reconcile.links import link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
 from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
-from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, StudyOrderRow, StudyRow
+from dosestream.reconcile.reports import Archive, report_rows
+from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, ReportRow, StudyOrderRow, StudyRow
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.status import CANCELED, DISCONTINUED, PROGRESS
 from dosestream.reconcile.studies import arrived_studies, study_orders, study_row
 
-E = TypeVar("E", Order, Study, Decision, Appointment)
+E = TypeVar("E", Order, Study, Decision, Appointment, Report)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The facts of one group: messages about orders and appointments, study arrivals, decisions; in any order,
-    repeats allowed."""
+    """The facts of one group: messages about orders, appointments and reports, study arrivals, decisions; in any
+    order, repeats allowed."""
 
     orders: tuple[Order, ...] = ()
     studies: tuple[Study, ...] = ()
     decisions: tuple[Decision, ...] = ()
     appointments: tuple[Appointment, ...] = ()
+    reports: tuple[Report, ...] = ()
 
 
 def patients_named(group: Group, rules: Rules) -> set[PatientId]:
     """Every identity the group's facts name; those without issuer have an empty authority."""
-    named = {p for order in group.orders for p in hl7_identities(rules, order.source, order.patient)}
+    spoken: tuple[Order | Report, ...] = (*group.orders, *group.reports)
+    named = {p for event in spoken for p in hl7_identities(rules, event.source, event.patient)}
     for study in group.studies:
         identity = dicom_identity(rules, study.source, study.patient, study.institution)
         if identity is not None:
@@ -58,7 +61,7 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
         rules: the site's configuration.
         now: the newest tick, microseconds since 1970 UTC.
     """
-    if len(group.orders) + len(group.studies) > rules.group_cap:
+    if len(group.orders) + len(group.studies) + len(group.reports) > rules.group_cap:
         return GroupRows(anomalies=(_too_large(group, rules),))
     facts = [order_fact(event, rules) for event in _once(group.orders)]
     appointments = _once(group.appointments)
@@ -91,12 +94,17 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     anomalies += shared_instances(arrived)
     anomalies += of_orders(orders, repeated)
     anomalies += clock_ahead([*facts, *instances], rules.future_tolerance_us)
+    reports: list[ReportRow] = []
+    if group.reports:
+        archive = Archive(orders, arrived, answered, patients, rules)
+        reports, doubtful = report_rows(_once(group.reports), archive, rules)
+        anomalies += doubtful
     return GroupRows(
         studies=tuple(studies),
         orders=tuple(
             _order_row(order, answered.get(order.key), repeated.get(order.key), patients, now)
             for order in orders
-            if _is_kept(order)
+            if order.key in answered or _is_kept(order)
         ),
         links=tuple(links),
         anomalies=tuple(anomalies),
@@ -104,6 +112,7 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
             strong, {uid: keys for uid, (keys, _) in known.items()}, performable, patients, rules.window_us
         )
         | frozenset(duplicate_keys(orders, patients)),
+        reports=tuple(reports),
     )
 
 
@@ -131,7 +140,8 @@ def _with_presences(order: ImagingOrder, patients: Patients) -> ImagingOrder:
 
 
 def _is_kept(order: ImagingOrder) -> bool:
-    """Whether an order has a row: the site may keep orders only once they got as far as some status."""
+    """Whether an order without study has a row: the site may keep orders only once they got as far as some
+    status. One that a study answers has got there, whatever was said of it: its links have a row to stand on."""
     wanted = order.rules.keep_from_status
     return not wanted or (order.progress is not None and order.progress >= PROGRESS[wanted])
 
@@ -177,7 +187,7 @@ def _order_row(
 
 
 def _too_large(group: Group, rules: Rules) -> AnomalyRow:
-    events: tuple[Order | Study, ...] = (*group.orders, *group.studies)
+    events: tuple[Order | Study | Report, ...] = (*group.orders, *group.studies, *group.reports)
     first = min(events, key=lambda e: e.event_id)
     return AnomalyRow(
         kind="group_too_large",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dosestream.events.records import Demographics, Order, Patient
+from dosestream.events.records import Demographics, Order, Patient, Report
 from dosestream.reconcile import listing, presence, visits
 from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.components import Components
@@ -26,14 +26,16 @@ PATHS: Mapping[str, str] = {"name": "PID-5", "birth_date": "PID-7", "sex": "PID-
 # A person's record is deleted: what it said is cleared, by version. A23 deletes a visit, which says nothing of
 # the person.
 DELETES_PERSON = "A29"
+# Whose word counts for more, whatever was said later.
+RANKS: Mapping[type, Rank] = {Patient: Rank.ADT, Order: Rank.ORDER, Report: Rank.REPORT}
 
 
-def demographics_of(event: Patient | Order, rules: Rules) -> Iterator[tuple[PatientId, Fold]]:
+def demographics_of(event: Patient | Order | Report, rules: Rules) -> Iterator[tuple[PatientId, Fold]]:
     """What an event says about patients, filed under each identifier it names."""
     patient = event.patient
     if patient is None or (isinstance(event, Order) and not rules.orders_update_patients):
         return
-    rank = Rank.ADT if isinstance(event, Patient) else Rank.ORDER
+    rank = RANKS[type(event)]
     who_says = (
         rank,
         precedence_of(event, rules.future_tolerance_us),
@@ -53,7 +55,7 @@ def demographics_of(event: Patient | Order, rules: Rules) -> Iterator[tuple[Pati
             yield identity, merge(fold, listed)
 
 
-def _values(event: Patient | Order, patient: Demographics) -> dict[str, str]:
+def _values(event: Patient | Order | Report, patient: Demographics) -> dict[str, str]:
     if isinstance(event, Patient) and event.action == "delete":
         return dict.fromkeys(FIELDS, CLEARED) if event.trigger == DELETES_PERSON else {}
     return {name: getattr(patient, name) for name in FIELDS}
