@@ -11,10 +11,10 @@ from typing import TypeVar
 from dosestream.events.records import Appointment, Decision, Order, Report, Study
 from dosestream.reconcile.anomalies import clock_ahead, of_orders, of_study, shared_instances
 from dosestream.reconcile.decisions import for_study
-from dosestream.reconcile.duplicates import duplicate_keys, duplicates, number_of
+from dosestream.reconcile.duplicates import duplicate_keys, duplicates, number_of, repeatable
 from dosestream.reconcile.facts import order_fact, study_fact
 from dosestream.reconcile.identity import PatientId, bare_forms, dicom_identity, hl7_identities
-from dosestream.reconcile.links import link, link_weakly, window_keys
+from dosestream.reconcile.links import OrderIndex, link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
 from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
@@ -69,13 +69,24 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     instances = [study_fact(event, rules) for event in _once(group.studies)]
     arrived = arrived_studies(instances, rules)
     decided = _once(group.decisions)
+    decisions_of: dict[str, list[Decision]] = {}
+    for decision in decided:
+        decisions_of.setdefault(decision.study_instance_uid, []).append(decision)
     known = {
-        s.study_instance_uid: (s.keys(patients), for_study(decided, s.study_instance_uid)) for s in arrived
+        (uid := study.study_instance_uid): (
+            study.keys(patients),
+            for_study(decisions_of.get(uid, ()), uid),
+        )
+        for study in arrived
     }
-    strong = {uid: link(keys, orders, patients, decisions) for uid, (keys, decisions) in known.items()}
+    index = OrderIndex(orders)
+    strong = {
+        uid: link(keys, index.named_by(keys, decisions), patients, decisions)
+        for uid, (keys, decisions) in known.items()
+    }
     # A parent order is performed through its children: by time alone nothing is its.
     performable = [order for order in orders if not order.is_parent]
-    outcomes = link_weakly(strong, known, performable, patients)
+    outcomes = link_weakly(strong, known, performable, patients, rules.window_us)
     notes = rejected({study.study_instance_uid: study.facts for study in arrived}, decided)
     studies: list[StudyRow] = []
     links: list[StudyOrderRow] = []
@@ -90,7 +101,8 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
         for one in outcome.links:
             answered.setdefault(one.order.key, study.study_instance_uid)
         anomalies += of_study(study, outcome)
-    repeated = duplicates(orders, patients)
+    open_orders = repeatable(orders, patients)
+    repeated = duplicates(open_orders)
     anomalies += shared_instances(arrived)
     anomalies += of_orders(orders, repeated)
     anomalies += clock_ahead([*facts, *instances], rules.future_tolerance_us)
@@ -108,10 +120,12 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
         ),
         links=tuple(links),
         anomalies=tuple(anomalies),
-        window_keys=window_keys(
-            strong, {uid: keys for uid, (keys, _) in known.items()}, performable, patients, rules.window_us
-        )
-        | frozenset(duplicate_keys(orders, patients)),
+        window_keys=frozenset(
+            (
+                *window_keys(strong, known, performable, patients, rules.window_us),
+                *duplicate_keys(open_orders),
+            )
+        ),
         reports=tuple(reports),
     )
 
@@ -136,7 +150,8 @@ def _with_presences(order: ImagingOrder, patients: Patients) -> ImagingOrder:
     if moves:
         last = moves[-1]
         presences += tuple(patients.presences([last.target], last.target_visit))
-    return replace(order, moves=moves, presences=presences)
+    # What was looked up of an order whose patient neither came nor moved stays good.
+    return replace(order, moves=moves, presences=presences) if moves or presences else order
 
 
 def _is_kept(order: ImagingOrder) -> bool:

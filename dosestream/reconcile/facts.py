@@ -1,6 +1,7 @@
 """Facts of a group: order messages and study arrivals with their versions, and what connects them."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dosestream.events.records import Order, Study
 from dosestream.reconcile.rules import Rules
@@ -8,13 +9,23 @@ from dosestream.reconcile.status import LIFECYCLE, status_of
 from dosestream.reconcile.version import Version, version_of
 
 
+class OrderNumber(NamedTuple):
+    """A number that names an order: `p` of the placer, `f` of the filler, and who issued it (empty: unsaid)."""
+
+    kind: str
+    number: str
+    issuer: str
+
+
 @dataclass(frozen=True, slots=True)
 class OrderFact:
-    """One order message about one procedure. `status` is None where the message moves no status."""
+    """One order message about one procedure. `status` is None where the message moves no status; of `numbers`
+    one that stands for nobody (cleared, on the stop list) is left out."""
 
     event: Order
     version: Version
     status: str | None
+    numbers: tuple[OrderNumber, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,14 @@ def order_fact(event: Order, rules: Rules) -> OrderFact:
     """An order event as a fact."""
     status = status_of(rules.status_table, event.control_code, event.order_status)
     lifecycle = None if status is None else LIFECYCLE.get(status)
-    return OrderFact(event, version_of(event, rules.future_tolerance_us, lifecycle), status)
+    version = version_of(event, rules.future_tolerance_us, lifecycle)
+    placer, filler = event.placer_order_number, event.filler_order_number
+    numbers = []
+    if not rules.stands_for_nobody(placer):
+        numbers.append(OrderNumber("p", placer, event.placer_issuer))
+    if not rules.stands_for_nobody(filler):
+        numbers.append(OrderNumber("f", filler, event.filler_issuer))
+    return OrderFact(event, version, status, tuple(numbers))
 
 
 def study_fact(event: Study, rules: Rules) -> StudyFact:

@@ -6,10 +6,10 @@ Every derived row carries the hash; a row with another hash is derived again.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import orjson
 
+from dosestream.reconcile.lazy import lazy
 from dosestream.reconcile.status import STATUS_TABLE, TRANSITIONS
 from dosestream.settings import Settings
 
@@ -45,7 +45,7 @@ class Rules:
     orders_update_patients: bool = True
     group_cap: int = 5000
 
-    @cached_property
+    @lazy
     def hash(self) -> str:
         """Sixteen hex digits over everything above."""
         values = {
@@ -57,7 +57,11 @@ class Rules:
 
     def stands_for_nobody(self, identifier: str) -> bool:
         """Whether an identifier connects nothing: empty, cleared or on the stop list."""
-        return identifier in ("", '""') or identifier.strip().upper() in self.stop_list
+        return (
+            not identifier
+            or identifier == '""'
+            or (bool(self.stop_list) and identifier.strip().upper() in self.stop_list)
+        )
 
 
 def rules_from(settings: Settings) -> Rules:

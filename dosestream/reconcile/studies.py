@@ -363,7 +363,7 @@ def _cite_patient(
         named_as = [reference.identity]
         if not reference.identity.authority:
             bare = reference.identity.value
-            named_as = [p for p in patients.known if p.value == bare and patients.survivor(p) == who]
+            named_as = [p for p in patients.by_value(bare) if patients.survivor(p) == who]
     if outcome.links:
         for move in outcome.links[0].order.moves:
             cited.heard(move.version.received_at)
