@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 from psycopg import Connection, Cursor
 
-from dosestream.db import dose, ledger, patients, rows
+from dosestream.db import dose, ledger, patients, reports, rows
 from dosestream.db.groups import Filed, file_facts, join, load_groups
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
@@ -25,6 +25,7 @@ from dosestream.reconcile.facts import order_keys, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import demographics_of
+from dosestream.reconcile.reports import report_keys
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 
@@ -66,7 +67,7 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
         if event is None:
             out.unreadable.append(item)
             continue
-        if isinstance(event, Patient | Order):
+        if isinstance(event, Patient | Order | Report):
             for identity, fold in demographics_of(event, rules):
                 known = out.said.get(identity)
                 out.said[identity] = fold if known is None else merge(known, fold)
@@ -84,8 +85,7 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
             if keys := appointment_keys(event, rules):
                 out.facts.append(Filed(event, keys, None))
         elif isinstance(event, Report):
-            # Kept in Kafka and in the message index; derivation does not read it yet.
-            continue
+            out.facts.append(Filed(event, report_keys(event, rules), item.record.value))
     return out
 
 
@@ -227,6 +227,7 @@ def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, group
                 kept.pop(gone, None)
         stale = set(moved.values())
     doses = dose.summaries(cursor, codec, loaded, rules)
+    reports.write(cursor, codec, loaded, derived)
     return rows.write(cursor, derived, doses, depending, rules.hash)
 
 

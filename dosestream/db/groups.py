@@ -8,29 +8,31 @@ from psycopg import Cursor
 
 from dosestream.db.locking import Locks
 from dosestream.db.values import without_nul
-from dosestream.events.records import Appointment, Decision, Order, Study
+from dosestream.events.records import Appointment, Decision, Order, Report, Study
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.derive import Group
+from dosestream.reconcile.reports import without_text
 
 Row = tuple[object, ...]
 # Prefixes of keys that are derived, not named by facts: the window's and those of duplicate orders.
 MEETING = frozenset({"w:", "d:"})
 # Tables whose rows carry their group.
-GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "dirty", "patient_group")
+GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "report", "dirty", "patient_group")
 
 
-Fact = Order | Study | Decision | Appointment
+Fact = Order | Study | Decision | Appointment | Report
 KINDS: dict[type[Fact], str] = {
     Order: "order",
     Study: "study",
     Decision: "decision",
     Appointment: "appointment",
+    Report: "report",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """One order, study, decision or appointment with the identifiers that connect it and its record's bytes."""
+    """One order, study, decision, appointment or report with the identifiers that connect it and its record's bytes."""
 
     event: Fact
     keys: Sequence[str]
@@ -91,8 +93,9 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
 
 
 def _header(event: Fact) -> dict[str, object]:
-    """The event as derivation reads it: of a dose report what kind it is, without events and totals."""
-    datum = event.to_datum()
+    """The event as derivation reads it: of a dose report what kind it is, without events and totals; of a
+    report a digest of its text."""
+    datum = (without_text(event) if isinstance(event, Report) else event).to_datum()
     if datum.get("dose") is not None:
         datum["dose"] |= {"events": [], "totals": [], "unread": []}
     return datum
@@ -166,7 +169,7 @@ def _relabel(cursor: Cursor[Row], locks: Locks, renamed: Mapping[int, int]) -> N
 
 
 def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group]:
-    """The facts of groups, dose left out."""
+    """The facts of groups, dose and the texts of reports left out."""
     if not groups:
         return {}
     cursor.execute(
@@ -185,6 +188,7 @@ def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group
             tuple(Study.from_datum(datum) for datum in kinds["study"]),
             tuple(Decision.from_datum(datum) for datum in kinds["decision"]),
             tuple(Appointment.from_datum(datum) for datum in kinds["appointment"]),
+            tuple(Report.from_datum(datum) for datum in kinds["report"]),
         )
         for group, kinds in facts.items()
     }

@@ -43,15 +43,15 @@ SELECT patient_authority, patient_id, merged_into_authority, merged_into_id, pat
 FROM {tables}.patient;
 
 CREATE OR REPLACE VIEW {views}.report AS
-SELECT NULL::text AS study_instance_uid, NULL::text AS accession_number, NULL::text AS status, NULL::text AS text,
-       NULL::timestamptz AS reported_at
-WHERE false;
+SELECT study_instance_uid, accession_number, status, text, reported_at
+FROM {tables}.report;
 
 CREATE OR REPLACE VIEW {views}.turnaround AS
-SELECT o.study_instance_uid, min(o.ordered_at) AS ordered_at, min(o.scheduled_at) AS scheduled_at,
-       min(s.study_datetime) AS started_at, NULL::timestamptz AS reported_at
-FROM {tables}.imaging_order o JOIN {tables}.study s USING (study_instance_uid)
-GROUP BY o.study_instance_uid;
+SELECT s.study_instance_uid, o.ordered_at, o.scheduled_at, s.study_datetime AS started_at,
+       (SELECT min(r.finalized_at) FROM {tables}.report r WHERE r.study_instance_uid = s.study_instance_uid) AS reported_at
+FROM {tables}.study s
+LEFT JOIN {tables}.study_order a ON a.study_instance_uid = s.study_instance_uid AND a.is_primary
+LEFT JOIN {tables}.imaging_order o ON o.grp = s.grp AND o.row_key = a.row_key;
 
 CREATE OR REPLACE VIEW {views}.anomaly AS
 SELECT kind, subject, detail, first_seen_at FROM {tables}.anomaly;

@@ -22,6 +22,7 @@ from dosestream.events.records import (
     IrradiationEvent,
     Order,
     Patient,
+    Report,
     RequestReference,
     Study,
 )
@@ -30,7 +31,7 @@ from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
 
 RULES = Rules(stop_list=frozenset({"UNKNOWN", "0"}))
-Event = Patient | Order | Study | Appointment | Decision | Clock
+Event = Patient | Order | Study | Appointment | Decision | Report | Clock
 # 2026-03-02 08:00 UTC.
 MORNING = 1_772_438_400_000_000
 SECOND = 1_000_000
@@ -40,6 +41,7 @@ TOPIC_OF = {
     Order: Topic.ORDER,
     Study: Topic.STUDY,
     Appointment: Topic.APPOINTMENT,
+    Report: Topic.REPORT,
     Decision: Topic.DECISION,
     Clock: Topic.CLOCK,
 }
@@ -141,6 +143,23 @@ def _appointment(draw: st.DrawFn) -> dict[str, object]:
         "filler_order_number": _pick(draw, f"F{k}", ""),
         "filler_appointment_id": _pick(draw, "", "T0"),
         "scheduled_at": MORNING + draw(st.sampled_from(MOMENTS)),
+    }
+
+
+def _spoken(draw: st.DrawFn) -> dict[str, object]:
+    """A radiologist's report, by any of the numbers of an order or by the study."""
+    k = draw(st.integers(0, 2))
+    reported = draw(st.sampled_from((None, *MOMENTS)))
+    return {
+        "trigger": "R01",
+        "patient": _demographics(draw, draw(st.sampled_from((f"P{k}", f"P{k}", "P0")))),
+        "placer_order_number": _pick(draw, "", "", f"PL{k // 2}"),
+        "filler_order_number": _pick(draw, f"F{k}", f"F{k}", ""),
+        "accession_number": _pick(draw, f"A{k}", f"A{k}", "", "0", '""'),
+        "study_instance_uid": _pick(draw, "", "", UIDS[k]),
+        "status": _pick(draw, "P", "F", "F", "C", "AU", "X", ""),
+        "text": _pick(draw, "fine", "not fine", "", '""'),
+        "reported_at": None if reported is None else MORNING + reported,
     }
 
 
@@ -262,6 +281,7 @@ EVERYTHING: tuple[tuple[type, Fields], ...] = (
     (Decision, _decision),
     (Decision, _bond_decision),
     (Appointment, _appointment),
+    (Report, _spoken),
 )
 # Histories of every kind of event, and of some that seldom meet by chance.
 THEMES: tuple[tuple[tuple[type, Fields], ...], ...] = (
@@ -272,6 +292,7 @@ THEMES: tuple[tuple[tuple[type, Fields], ...], ...] = (
     ((Patient, _patient), (Patient, _merge), (Decision, _bond_decision), (Order, _order), (Study, _report)),
     ((Appointment, _appointment), (Appointment, _appointment), (Order, _order), (Study, _report)),
     ((Order, _order), (Order, _order), (Order, _order), (Study, _report), (Decision, _decision)),
+    ((Report, _spoken), (Report, _spoken), (Order, _order), (Study, _report), (Patient, _merge)),
 )
 
 
@@ -393,7 +414,7 @@ def _again(event: Event, rng: random.Random) -> Event:
     return replace(event, received_at=event.received_at + rng.choice((0, 1, SECOND, 10 * DAY)))
 
 
-def _ahead(event: Patient | Order | Study | Appointment | Decision) -> bool:
+def _ahead(event: Patient | Order | Study | Appointment | Report | Decision) -> bool:
     """Whether an event is dated past its receipt and the tolerance, so that its receipt decides its version."""
     times = () if isinstance(event, Decision) else (event.event_time, event.message_time)
     return any(t is not None and t > event.received_at + RULES.future_tolerance_us for t in times)

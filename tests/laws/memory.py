@@ -12,7 +12,7 @@ import orjson
 from dosestream.db import ledger
 from dosestream.db.groups import MEETING
 from dosestream.db.records import Decoded
-from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Study
+from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
 from dosestream.kafka.records import Partition
 from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.bonds import Bond, bonds_of
@@ -22,13 +22,15 @@ from dosestream.reconcile.facts import order_keys, study_fact, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import Patients, demographics_of
+from dosestream.reconcile.reports import report_keys, without_text
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.snapshot import Snapshot
 from dosestream.reconcile.studies import arrived_studies
-from dosestream.reconcile.totals import Report, study_dose
+from dosestream.reconcile.totals import Report as DoseSaid
+from dosestream.reconcile.totals import study_dose
 
-Fact = Order | Study | Decision | Appointment
+Fact = Order | Study | Decision | Appointment | Report
 
 
 def keys_of(event: Fact, rules: Rules) -> list[str]:
@@ -39,6 +41,8 @@ def keys_of(event: Fact, rules: Rules) -> list[str]:
         found = study_keys(event, rules)
     elif isinstance(event, Appointment):
         found = appointment_keys(event, rules)
+    elif isinstance(event, Report):
+        found = report_keys(event, rules)
     else:
         found = decision_keys(event, rules)
     return [f"e:{event.event_id}", *found]
@@ -66,7 +70,7 @@ class MemoryReconciler:
         due, positions = self.due(batch)
         events = [item.event for item in due]
         groups = self.file([e for e in events if isinstance(e, Fact)])
-        touched = self.hear([e for e in events if isinstance(e, Patient | Order | Decision)])
+        touched = self.hear([e for e in events if isinstance(e, Patient | Order | Decision | Report)])
         self.dirty |= {g for g, bare in self.depending.items() if bare & touched}
         self.tick(e.at for e in events if isinstance(e, Clock))
         self.derive(groups)
@@ -126,12 +130,12 @@ class MemoryReconciler:
             self.dirty.discard(gone)
         return into
 
-    def hear(self, events: Sequence[Patient | Order | Decision]) -> set[str]:
+    def hear(self, events: Sequence[Patient | Order | Decision | Report]) -> set[str]:
         """Fold what is said of patients; returns the bare identifiers of all whom it may concern."""
         before = self.patients()
         named: set[PatientId] = set()
         for event in events:
-            if isinstance(event, Patient | Order):
+            if isinstance(event, Patient | Order | Report):
                 for identity, said in demographics_of(event, self.rules):
                     self.folds[identity] = self.fold_in(self.folds.get(identity, {}), said)
                     named.add(identity)
@@ -164,13 +168,14 @@ class MemoryReconciler:
                 self.dirty.add(group)
 
     def group(self, number: int) -> Group:
-        """The facts of a group, dose left out as the database has it."""
+        """The facts of a group, dose and texts left out as the database has them."""
         facts = [f for f in self.facts.values() if self.groups[f"e:{f.event_id}"] == number]
         return Group(
             orders=tuple(f for f in facts if isinstance(f, Order)),
             studies=tuple(_header(f) for f in facts if isinstance(f, Study)),
             decisions=tuple(f for f in facts if isinstance(f, Decision)),
             appointments=tuple(f for f in facts if isinstance(f, Appointment)),
+            reports=tuple(without_text(f) for f in facts if isinstance(f, Report)),
         )
 
     def derive(self, groups: Collection[int]) -> None:
@@ -212,9 +217,11 @@ class MemoryReconciler:
         out += [patients.row(identity) for identity in self.folds]
         for found in self.derived.values():
             out += [*found.studies, *found.orders, *found.links, *found.anomalies]
+            # Which of several messages with one text holds it is no row's matter.
+            out += [replace(row, text_of=None) for row in found.reports]
         studies = (study_fact(f, self.rules) for f in self.facts.values() if isinstance(f, Study))
         for study in arrived_studies(studies, self.rules):
-            reports = [Report(f.event, f.event.dose, f.version) for f in study.facts if f.event.dose]
+            reports = [DoseSaid(f.event, f.event.dose, f.version) for f in study.facts if f.event.dose]
             dose = study_dose(reports, study.value("modality"))
             out += [dose.summary, *dose.totals, *(event for _, event in dose.events)]
         return Counter(
