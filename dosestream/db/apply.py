@@ -13,6 +13,7 @@ from dosestream.db import dose, ledger, patients, reports, rows
 from dosestream.db.groups import Filed, file_facts, join, load_groups
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
+from dosestream.db.pipeline import transaction
 from dosestream.db.records import Decoded
 from dosestream.db.values import EPOCH, iso_time, without_nul
 from dosestream.events.codec import Codec
@@ -118,7 +119,7 @@ def apply(
     restarts = 0
     while True:
         try:
-            with connection.transaction(), connection.cursor() as cursor:
+            with transaction(connection) as cursor:
                 done = _apply(cursor, codec, rules, batch, covered, keys)
             return Applied(done.events, done.groups, done.studies_changed, done.quarantined, restarts)
         except RestartError as restart:
@@ -147,7 +148,8 @@ def _apply(
     )
     locks.members({group for group in locks.groups.values() if group is not None})
     groups = file_facts(cursor, locks, work.facts)
-    touched = patients.store_patients(cursor, locks, work.said, work.bonds, rules)
+    known = patients.Known()
+    touched = patients.store_patients(cursor, locks, known, work.said, work.bonds, rules)
     if touched:
         cursor.execute(
             "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s) AND NOT grp = ANY(%s) "
@@ -156,7 +158,7 @@ def _apply(
         )
     if work.tick is not None:
         _tick(cursor, work.tick)
-    changed = _derive(cursor, locks, codec, rules, groups)
+    changed = _derive(cursor, locks, known, codec, rules, groups)
     ledger.advance(cursor, positions)
     return Applied(len(due), len(groups), changed, len(work.unreadable))
 
@@ -175,7 +177,7 @@ def derive_dirty(
     keys: frozenset[str] = frozenset()
     while True:
         try:
-            with connection.transaction(), connection.cursor() as cursor:
+            with transaction(connection) as cursor:
                 enter_live_generation(cursor)
                 cursor.execute("SELECT grp FROM dirty ORDER BY grp LIMIT %s FOR UPDATE SKIP LOCKED", (limit,))
                 groups = {int(str(row[0])) for row in cursor.fetchall()}
@@ -184,7 +186,7 @@ def derive_dirty(
                 locks = Locks(cursor)
                 cursor.execute("SELECT key FROM identifier WHERE grp = ANY(%s)", (list(groups),))
                 locks.take(keys | {str(row[0]) for row in cursor.fetchall()})
-                _derive(cursor, locks, codec, rules, groups)
+                _derive(cursor, locks, patients.Known(), codec, rules, groups)
                 cursor.execute("DELETE FROM dirty WHERE grp = ANY(%s)", (list(groups),))
             return len(groups)
         except RestartError as restart:
@@ -205,7 +207,14 @@ def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
         )
 
 
-def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, groups: Collection[int]) -> int:
+def _derive(
+    cursor: Cursor[Row],
+    locks: Locks,
+    known: patients.Known,
+    codec: Codec,
+    rules: Rules,
+    groups: Collection[int],
+) -> int:
     if not groups:
         return 0
     now = _now(cursor)
@@ -216,10 +225,11 @@ def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, group
     while stale:
         fresh = load_groups(cursor, stale)
         named = {number: patients_named(group, rules) for number, group in fresh.items()}
-        known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those}, rules)
+        known.load_locked(cursor, locks, {p for those in named.values() for p in those})
+        context = known.patients(rules)
         loaded |= fresh
-        derived |= {number: derive(group, known, rules, now) for number, group in fresh.items()}
-        depending |= {number: known.related(those) for number, those in named.items()}
+        derived |= {number: derive(group, context, rules, now) for number, group in fresh.items()}
+        depending |= {number: context.related(those) for number, those in named.items()}
         # Groups met by their window keys are one: its rows are derived from all its facts.
         moved = join(cursor, locks, {number: derived[number].window_keys for number in stale})
         for gone in moved:
