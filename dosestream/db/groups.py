@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import orjson
 from psycopg import Cursor
@@ -9,6 +10,7 @@ from psycopg import Cursor
 from dosestream.db.locking import Locks
 from dosestream.db.values import without_nul
 from dosestream.events.records import Appointment, Decision, Order, Report, Study
+from dosestream.reconcile import dose_words
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.derive import Group
 from dosestream.reconcile.reports import without_text
@@ -16,6 +18,8 @@ from dosestream.reconcile.reports import without_text
 Row = tuple[object, ...]
 # Prefixes of keys that are derived, not named by facts: the window's and those of duplicate orders.
 MEETING = frozenset({"w:", "d:"})
+# Where a header keeps the words of the dose that was left out; headers of before have none.
+WORDS = "dose_words"
 # Tables whose rows carry their group.
 GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "report", "dirty", "patient_group")
 
@@ -93,11 +97,12 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
 
 
 def _header(event: Fact) -> dict[str, object]:
-    """The event as derivation reads it: of a dose report what kind it is, without events and totals; of a
-    report a digest of its text."""
+    """The event as derivation reads it: of a dose report what kind it is, with words for its events and
+    totals in their place; of a report a digest of its text."""
     datum = (without_text(event) if isinstance(event, Report) else event).to_datum()
     if datum.get("dose") is not None:
         datum["dose"] |= {"events": [], "totals": [], "unread": []}
+        datum[WORDS] = dose_words.written(cast(Study, event))
     return datum
 
 
@@ -178,9 +183,12 @@ def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group
     facts: dict[int, dict[str, list[dict[str, object]]]] = {
         group: {known: [] for known in KINDS.values()} for group in groups
     }
+    words: dict[int, dict[str, list[str]]] = {}
     for group, kind, received_at, header in cursor.fetchall():
         datum = orjson.loads(str(header))
         datum["received_at"] = received_at
+        if said := datum.pop(WORDS, None):
+            words.setdefault(int(str(group)), {})[str(datum["event_id"])] = cast(list[str], said)
         facts[int(str(group))][str(kind)].append(datum)
     return {
         group: Group(
@@ -189,6 +197,7 @@ def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group
             tuple(Decision.from_datum(datum) for datum in kinds["decision"]),
             tuple(Appointment.from_datum(datum) for datum in kinds["appointment"]),
             tuple(Report.from_datum(datum) for datum in kinds["report"]),
+            words.get(group, {}),
         )
         for group, kinds in facts.items()
     }

@@ -4,8 +4,8 @@ A group is everything joined by order and study identifiers; its patients are co
 the set of facts alone: not on their order, their number of repeats, or when they came to be read.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dosestream.events.records import Appointment, Decision, Order, Report, Study
@@ -23,6 +23,7 @@ from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, ReportRow
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.status import CANCELED, DISCONTINUED, PROGRESS
 from dosestream.reconcile.studies import arrived_studies, study_orders, study_row
+from dosestream.reconcile.waiting import why_waiting
 
 E = TypeVar("E", Order, Study, Decision, Appointment, Report)
 
@@ -37,6 +38,8 @@ class Group:
     decisions: tuple[Decision, ...] = ()
     appointments: tuple[Appointment, ...] = ()
     reports: tuple[Report, ...] = ()
+    # Of dose reports whose dose was left out, what `dose_words.written` made of it, by event id.
+    dose_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def patients_named(group: Group, rules: Rules) -> set[PatientId]:
@@ -88,6 +91,10 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     performable = [order for order in orders if not order.is_parent]
     outcomes = link_weakly(strong, known, performable, patients, rules.window_us)
     notes = rejected({study.study_instance_uid: study.facts for study in arrived}, decided)
+    outcomes = {
+        uid: replace(found, reason=why_waiting(*known[uid])) if found.state == "waiting" else found
+        for uid, found in outcomes.items()
+    }
     studies: list[StudyRow] = []
     links: list[StudyOrderRow] = []
     answered: dict[str, str] = {}
@@ -96,7 +103,7 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
         outcome = outcomes[study.study_instance_uid]
         uid = study.study_instance_uid
         taken_back = notes.get(uid, NOTHING_REJECTED)
-        studies.append(study_row(study, outcome, known[uid][1], patients, now, taken_back))
+        studies.append(study_row(study, outcome, known[uid][1], patients, now, taken_back, group.dose_words))
         links += study_orders(study, outcome)
         for one in outcome.links:
             answered.setdefault(one.order.key, study.study_instance_uid)

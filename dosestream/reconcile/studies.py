@@ -1,12 +1,14 @@
 """One study's row from its instances, the orders it answers, and its patient."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from dosestream.events.records import Demographics, Study
 from dosestream.mapping.defaults import first_paths
 from dosestream.reconcile.decisions import StudyDecisions
+from dosestream.reconcile.dose_words import last_heard
 from dosestream.reconcile.facts import StudyFact
 from dosestream.reconcile.fold import Winner
 from dosestream.reconcile.identity import PatientId, dicom_identity
@@ -30,6 +32,9 @@ TAGS = {
 }
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DoseWordsOf = Mapping[str, Sequence[str]]
+NO_WORDS: DoseWordsOf = {}
 # Where an event's fields were read unless it says otherwise.
 FIRST_PATHS = first_paths()
 
@@ -41,6 +46,8 @@ class ArrivedStudy:
     study_instance_uid: str
     facts: tuple[StudyFact, ...]
     rules: Rules
+    # The older versions of its instances too: when a value was first heard does not depend on which is newest.
+    heard: tuple[StudyFact, ...]
 
     def newest(self, wanted: Callable[[Study], object]) -> Study | None:
         """The instance that a header field is taken from: dose reports before others, then the newest."""
@@ -54,7 +61,7 @@ class ArrivedStudy:
     def first(self, wanted: Callable[[Study], object]) -> Study:
         """The instance first received of those that say it; some must."""
         fact = min(
-            (f for f in self.facts if wanted(f.event)), key=lambda f: (f.event.received_at, f.event.event_id)
+            (f for f in self.heard if wanted(f.event)), key=lambda f: (f.event.received_at, f.event.event_id)
         )
         return fact.event
 
@@ -71,7 +78,7 @@ class ArrivedStudy:
     @cached_property
     def first_received_at(self) -> int:
         """Earliest receipt of any instance, microseconds since 1970 UTC."""
-        return min(f.event.received_at for f in self.facts)
+        return min(f.event.received_at for f in self.heard)
 
     @cached_property
     def accession(self) -> str:
@@ -137,6 +144,7 @@ class ArrivedStudy:
 
 def arrived_studies(facts: Iterable[StudyFact], rules: Rules) -> tuple[ArrivedStudy, ...]:
     """The studies of a group; of one SOP instance under one study the newest version counts."""
+    facts = list(facts)
     newest: dict[tuple[str, str], StudyFact] = {}
     for fact in facts:
         key = fact.event.study_instance_uid, fact.event.sop_instance_uid
@@ -145,7 +153,12 @@ def arrived_studies(facts: Iterable[StudyFact], rules: Rules) -> tuple[ArrivedSt
     by_study: dict[str, list[StudyFact]] = {}
     for fact in sorted(newest.values(), key=lambda f: f.version):
         by_study.setdefault(fact.event.study_instance_uid, []).append(fact)
-    return tuple(ArrivedStudy(uid, tuple(found), rules) for uid, found in sorted(by_study.items()))
+    heard: dict[str, list[StudyFact]] = {}
+    for fact in facts:
+        heard.setdefault(fact.event.study_instance_uid, []).append(fact)
+    return tuple(
+        ArrivedStudy(uid, tuple(found), rules, tuple(heard[uid])) for uid, found in sorted(by_study.items())
+    )
 
 
 def _disagree(references: Sequence[PatientReference], patients: Patients) -> bool:
@@ -199,8 +212,10 @@ def study_row(
     patients: Patients,
     now: int,
     rejection: Rejected = NOTHING_REJECTED,
+    words: DoseWordsOf = NO_WORDS,
 ) -> StudyRow:
-    """The row of dose.study, dose columns apart. `now` is the newest tick, microseconds since 1970 UTC."""
+    """The row of dose.study, dose columns apart. `now` is the newest tick, microseconds since 1970 UTC; `words`
+    are those of dose reports whose dose was left out, by event id."""
     rules = study.rules
     order = outcome.links[0].order if outcome.links else None
     cited = Citations()
@@ -254,9 +269,18 @@ def study_row(
     begun = min(begun, study.first_received_at + rules.future_tolerance_us)
     closes = begun + rules.window_us + rules.grace_us
     closed = now > closes
+    if closed and any(f.event.dose is not None and f.event.received_at > closes for f in study.heard):
+        holding = [
+            f
+            for f in study.facts
+            if f.event.dose is not None and f.event.sop_instance_uid not in rejection.notes
+        ]
+        cited.heard(last_heard(holding, study.heard, words))
     state = "unmatched" if outcome.state == "waiting" and closed else outcome.state
     if outcome.reason:
         cited.evidence["reason"] = outcome.reason
+    if outcome.state == "waiting":
+        cited.evidence["window_closes"] = (EPOCH + timedelta(microseconds=closes)).isoformat()
     if outcome.candidates:
         cited.evidence["candidates"] = [_candidate(one) for one in outcome.candidates]
     if decisions.exclusion is not None:

@@ -18,6 +18,7 @@ from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.decisions import decision_keys
 from dosestream.reconcile.derive import Group, derive, patients_named
+from dosestream.reconcile.dose_words import written
 from dosestream.reconcile.facts import order_keys, study_fact, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
@@ -173,6 +174,7 @@ class MemoryReconciler:
         return Group(
             orders=tuple(f for f in facts if isinstance(f, Order)),
             studies=tuple(_header(f) for f in facts if isinstance(f, Study)),
+            dose_words={f.event_id: written(f) for f in facts if isinstance(f, Study)},
             decisions=tuple(f for f in facts if isinstance(f, Decision)),
             appointments=tuple(f for f in facts if isinstance(f, Appointment)),
             reports=tuple(without_text(f) for f in facts if isinstance(f, Report)),
