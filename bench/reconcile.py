@@ -34,9 +34,10 @@ from dosestream.reconcile.facts import order_keys, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import Patients, demographics_of
-from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.rules import rules_from
+from dosestream.settings import Settings
 
-RULES = Rules()
+RULES = rules_from(Settings())
 BATCH = 500
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -61,9 +62,7 @@ def measure_derive(count: int = 20_000) -> None:
                 for who, said in demographics_of(event, RULES):
                     known = folds.get(who, {})
                     folds[who] = merge(known, said)
-                    if {n: v.keys() for n, v in known.items()} != {
-                        n: v.keys() for n, v in folds[who].items()
-                    }:
+                    if any(value not in known.get(name, ()) for name in said for value in said[name]):
                         stale |= of_patient.get(who.value, set())
             if isinstance(event, Order | Study):
                 keys = order_keys(event, RULES) if isinstance(event, Order) else study_keys(event, RULES)

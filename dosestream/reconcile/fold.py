@@ -115,16 +115,16 @@ def fold_of(
 
 def winner(values: Mapping[str, Entry]) -> Winner | None:
     """The value with the highest (rank, version), None where nothing was said."""
-    if not values:
-        return None
-    # Only of the highest is looked who said it: most fields hold one value, or one newer than the others.
-    top = max(said["top"] for said in values.values())
-    highest = [_winner(value, said) for value, said in values.items() if said["top"] == top]
-    return highest[0] if len(highest) == 1 else max(highest, key=lambda w: w.version)
+    if len(values) == 1:
+        return next(_winner(value, said) for value, said in values.items())
+    # Only of the highest is looked who said it: most often one is newer than the others.
+    top = max((said["top"] for said in values.values()), default=None)
+    highest = (_winner(value, said) for value, said in values.items() if said["top"] == top)
+    return max(highest, key=lambda w: w.version, default=None)
 
 
 def _winner(value: str, said: Entry) -> Winner:
-    received_at, event_id = max((at, event_id) for event_id, at in said["said"].items())
+    received_at, event_id = max([(at, event_id) for event_id, at in said["said"].items()])
     rank, *precedence = said["top"]
     first_received_at, _, control_id = said["first"]
     version = Version(Precedence(*precedence), received_at, event_id)

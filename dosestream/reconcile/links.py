@@ -8,6 +8,7 @@ where no strong key finds or contradicts an order, and only when exactly one fit
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from dosestream.events.records import Decision, Demographics
 from dosestream.reconcile.decisions import NOTHING_DECIDED, StudyDecisions, reference_of
@@ -148,9 +149,13 @@ def agrees(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
     if reference.identity.authority:
         return patients.person(reference.identity) in theirs
     value = reference.identity.value
-    mine = [p for p in patients.candidates(value) if patients.person(p) in theirs]
-    mine += [p for p in order.identities if patients.same_identifier(p, value)]
-    return any(not patients.contradicts(identity, reference.demographics) for identity in mine)
+    named = (p for p in order.identities if patients.same_identifier(p, value))
+    filed = (p for p in patients.candidates(value) if patients.person(p) in theirs)
+    return any(
+        not patients.contradicts(identity, reference.demographics)
+        for mine in (named, filed)
+        for identity in mine
+    )
 
 
 def decided(orders: Sequence[ImagingOrder], decisions: Sequence[Decision]) -> list[ImagingOrder]:
@@ -187,14 +192,15 @@ def link(
         return Outcome("conflict", candidates=everyone, reason="reports name different patients")
     if not everyone:
         return Outcome("waiting")
-    same_patient = {id(one.order) for one in everyone if agrees(study, one.order, patients)}
-    agreeing = [[link for link in rung if id(link.order) in same_patient] for rung in found]
-    if any(rung and not good for rung, good in zip(found, agreeing, strict=True)):
+    links_ = tuple(one for one in everyone if agrees(study, one.order, patients))
+    same_patient = {id(one.order) for one in links_}
+    rungs = [{id(link.order) for link in rung} for rung in found if rung]
+    if any(rung.isdisjoint(same_patient) for rung in rungs):
         return Outcome("conflict", candidates=everyone, reason="the order is another patient's")
-    rungs = [{id(link.order) for link in rung} for rung in agreeing if rung]
-    if any(one.isdisjoint(other) for i, one in enumerate(rungs) for other in rungs[i + 1 :]):
-        return Outcome("conflict", candidates=everyone, reason="identifiers name different orders")
-    links_ = tuple(one for one in everyone if id(one.order) in same_patient)
+    # Where one order was found all rungs found it.
+    for one, other in combinations(rungs, 2) if len(links_) > 1 else ():
+        if same_patient.isdisjoint(one & other):
+            return Outcome("conflict", candidates=everyone, reason="identifiers name different orders")
     if len({patients.person(one.order.identities[0]) for one in links_ if one.order.identities}) > 1:
         return Outcome("ambiguous", candidates=links_, reason="its orders are of several patients")
     if study.patient is None:

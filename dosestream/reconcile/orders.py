@@ -73,8 +73,11 @@ class ImagingOrder:
         """The newest value of a text field, None where nothing was said or the newest word clears it."""
         known = self._values
         if name not in known:
-            said = next((v for f in reversed(self.facts) if (v := getattr(f.event, name))), CLEARED)
-            known[name] = None if said == CLEARED else said
+            said = ""
+            for fact in reversed(self.facts):
+                if said := getattr(fact.event, name):
+                    break
+            known[name] = said if said and said != CLEARED else None
         return known[name]
 
     def field(self, name: str) -> Found | None:
@@ -82,7 +85,10 @@ class ImagingOrder:
         value = self.value(name)
         if value is None:
             return None
-        return Found(value, self.first(lambda f: getattr(f.event, name) == value))
+        for fact in self._received:
+            if getattr(fact.event, name) == value:
+                break
+        return Found(value, fact)
 
     @lazy
     def _received(self) -> list[OrderFact]:

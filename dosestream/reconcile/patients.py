@@ -80,7 +80,7 @@ class Patients:
     @lazy
     def holding(self) -> Holding[PatientId]:
         """The merges that hold, by prior."""
-        return merged(self.bonds, self._over)
+        return merged(self.bonds, self._over) if self.bonds else {}
 
     def _over(self, bond: Bond) -> bool:
         """Whether a merge ended because an ADT message named the merged-away patient later."""
@@ -98,7 +98,7 @@ class Patients:
 
     def survivor(self, patient: PatientId) -> PatientId:
         """The identity this one was finally merged into, itself where it was not."""
-        return survivor(self.holding, patient)
+        return survivor(self.holding, patient) if self.bonds else patient
 
     def merges_behind(self, patient: PatientId) -> list[Bond]:
         """The merges that lead from an identity to its survivor."""
@@ -174,7 +174,7 @@ class Patients:
 
     @lazy
     def _visits(self) -> Holding[Visit]:
-        return visits.moved(self.bonds, self.survivor)
+        return visits.moved(self.bonds, self.survivor) if self.bonds else {}
 
     def moves_of(self, named: Sequence[PatientId], visit: str | None, said: Version) -> tuple[Bond, ...]:
         """The moves that made a visit another patient's, the last one's target being whose it is now.
