@@ -139,6 +139,9 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
 
 def _once(events: Iterable[E]) -> list[E]:
     """Each event once, with its first receipt."""
+    events = list(events)
+    if len(events) < 2:
+        return events
     first: dict[str, E] = {}
     for event in events:
         known = first.get(event.event_id)
