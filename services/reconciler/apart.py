@@ -7,6 +7,7 @@ ledger says what was applied, so what a crash of either process takes with it is
 """
 
 import ctypes
+import gc
 import itertools
 import logging
 import os
@@ -177,6 +178,9 @@ def _serve(make: Callable[[], Engine], pipe: Connection, theirs: Connection, par
     signal.signal(signal.SIGTERM, lambda *_: _end(engine, waiting))
     # A transaction that waits for the server leaves its time to decoding, and gets it back soon.
     sys.setswitchinterval(0.001)
+    # Events and rows are trees: there are no circles to look for among the many that live for one batch.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
     threading.Thread(target=_receive, args=(engine, pipe, waiting), name="receive", daemon=True).start()
     try:
         _work(engine, pipe, waiting)
