@@ -144,17 +144,16 @@ def agrees(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
     with one authority absent and neither name nor birth date contradicting. Nobody named contradicts nobody."""
     if study.patient is None or not order.identities:
         return True
-    reference = study.patient
-    theirs = {patients.person(identity) for identity in order.identities}
-    if reference.identity.authority:
-        return patients.person(reference.identity) in theirs
-    value = reference.identity.value
-    named = (p for p in order.identities if patients.same_identifier(p, value))
-    filed = (p for p in patients.candidates(value) if patients.person(p) in theirs)
+    identity, said = study.patient.identity, study.patient.demographics
+    theirs = {patients.person(p) for p in order.identities}
+    if identity.authority:
+        return patients.person(identity) in theirs
+    for named in order.identities:
+        if patients.same_identifier(named, identity.value) and not patients.contradicts(named, said):
+            return True
     return any(
-        not patients.contradicts(identity, reference.demographics)
-        for mine in (named, filed)
-        for identity in mine
+        patients.person(p) in theirs and not patients.contradicts(p, said)
+        for p in patients.candidates(identity.value)
     )
 
 
