@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 from psycopg import Connection, Cursor
 
-from dosestream.db import dose, ledger, patients, reports, rows
+from dosestream.db import dose, ledger, patients, reports, rows, sources
 from dosestream.db.groups import Filed, file_facts, join, load_groups
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
@@ -29,6 +29,7 @@ from dosestream.reconcile.patients import demographics_of
 from dosestream.reconcile.reports import report_keys
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.watermark import marks
 
 Row = tuple[object, ...]
 Message = Patient | Order | Study | Appointment | Report
@@ -139,7 +140,8 @@ def _apply(
     enter_live_generation(cursor)
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
-    work = _sort(_index(cursor, due), rules)
+    heard = _index(cursor, due)
+    work = _sort(heard, rules)
     _quarantine(cursor, work.unreadable)
     named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
@@ -160,6 +162,7 @@ def _apply(
         _tick(cursor, work.tick)
     changed = _derive(cursor, locks, known, codec, rules, groups)
     ledger.advance(cursor, positions)
+    sources.advance(cursor, marks(item.event for item in heard if isinstance(item.event, Message)), rules)
     return Applied(len(due), len(groups), changed, len(work.unreadable))
 
 

@@ -63,6 +63,12 @@ FROM {tables}.message;
 CREATE OR REPLACE VIEW {views}.quarantine AS
 SELECT topic, partition, "offset", reason, value, quarantined_at FROM {tables}.quarantine;
 
+-- A source is idle when the newest tick lies further behind its newest message than it may be silent.
+CREATE OR REPLACE VIEW {views}.source AS
+SELECT s.source, s.last_received_at, s.spoken_of - s.lateness AS watermark,
+       coalesce((SELECT c.at FROM {tables}.clock c) - s.last_received_at > s.silence, false) AS idle
+FROM {tables}.source s;
+
 -- The views are for reading: what they show is made from the messages, and a change by hand would not survive.
 CREATE OR REPLACE FUNCTION {views}.refuse_writing() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -75,7 +81,8 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['study', 'study_order', 'dose_total', 'irradiation_event', 'xray_source',
-                                'imaging_order', 'patient', 'report', 'turnaround', 'anomaly', 'message', 'quarantine']
+                                'imaging_order', 'patient', 'report', 'turnaround', 'anomaly', 'message', 'quarantine',
+                                'source']
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER read_only INSTEAD OF INSERT OR UPDATE OR DELETE ON {views}.%I '
                        'FOR EACH ROW EXECUTE FUNCTION {views}.refuse_writing()', name);

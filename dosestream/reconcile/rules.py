@@ -16,6 +16,7 @@ from dosestream.settings import Settings
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
+NOT_DERIVED = frozenset({"lateness_us", "idle_us"})
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,17 @@ class Rules:
     accession_us: int = 365 * DAY_US
     orders_update_patients: bool = True
     group_cap: int = 5000
+    # What is usual of a source: it decides nothing, so it is no part of the hash.
+    lateness_us: int = HOUR_US
+    idle_us: int = 4 * HOUR_US
 
     @lazy
     def hash(self) -> str:
-        """Sixteen hex digits over everything above."""
+        """Sixteen hex digits over everything above that derivation depends on."""
         values = {
             name: sorted(value) if isinstance(value, frozenset) else value
-            for name, value in self.__dict__.items()
+            for name in self.__dataclass_fields__.keys() - NOT_DERIVED
+            for value in (getattr(self, name),)
         }
         text = orjson.dumps(values, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
         return hashlib.sha256(text).hexdigest()[:16]
@@ -92,4 +97,6 @@ def rules_from(settings: Settings) -> Rules:
         accession_us=matching.accession_days * DAY_US,
         orders_update_patients=matching.orders_update_patients,
         group_cap=matching.group_cap,
+        lateness_us=int(settings.clock.lateness_minutes * MINUTE_US),
+        idle_us=int(settings.clock.idle_minutes * MINUTE_US),
     )
