@@ -33,8 +33,9 @@ from dosestream.reconcile.watermark import marks
 
 Row = tuple[object, ...]
 Message = Patient | Order | Study | Appointment | Report
-# Groups derived again in one transaction when a patient, the clock or the rules changed.
-BOUNDED = 200
+# Groups derived again in one transaction when a patient, the clock or the rules changed: an event behind it
+# waits no longer than for these.
+BOUNDED = 50
 
 
 @dataclass(frozen=True, slots=True)

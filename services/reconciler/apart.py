@@ -236,7 +236,11 @@ def _work(engine: Engine, pipe: Connection, waiting: SimpleQueue[Request]) -> No
     """Answer requests in order; records that wait together are applied together."""
     ahead: deque[Request] = deque()
     while True:
-        request = ahead.popleft() if ahead else waiting.get()
+        request = _next(ahead, waiting)
+        if request is None:
+            if engine.owing and _do(engine, [("drain", -1, None)])[0] == "done":
+                continue
+            request = waiting.get()
         if request[0] == "close" or engine.stopping.is_set():
             return
         together = [request]
@@ -290,6 +294,10 @@ def _positions(engine: Engine, _: object) -> dict[Partition, int]:
     return engine.positions()
 
 
+def _drain(engine: Engine, _: object) -> None:
+    engine.drain()
+
+
 def _housekeep(engine: Engine, contents: Sequence[Sequence[Partition]]) -> dict[Partition, int]:
     return engine.housekeep(contents[0])
 
@@ -298,5 +306,6 @@ DOES: dict[str, Callable[[Engine, Any], object]] = {
     "records": _apply,
     "start": _start,
     "positions": _positions,
+    "drain": _drain,
     "housekeep": _housekeep,
 }

@@ -33,7 +33,7 @@ RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 # Of a busy feed the log says so often how much was applied, and how many transactions began again.
 TOLD_S = 60.0
 # After so many events one more lot of groups is derived again for what they changed.
-EVENTS_A_LOT = 500
+EVENTS_A_LOT = 100
 
 T = TypeVar("T")
 
@@ -83,6 +83,8 @@ class Engine:
         self._reader = PartitionReader(settings.kafka)
         self.stopping = threading.Event()
         self.applied = self.transactions = self.restarts = 0
+        # Whether more groups may wait to be derived again than the last lot had.
+        self.owing = False
         self._housekept = -1
         self._told, self._told_at = (0, 0, 0), time.monotonic()
 
@@ -102,6 +104,7 @@ class Engine:
             mark_other_rules(self._connect(), self._rules)
 
         self._insist(begin)
+        self.owing = True
 
     def positions(self) -> dict[Partition, int]:
         """Next offset by partition, as the ledger says; waits for a database that is away."""
@@ -149,7 +152,8 @@ class Engine:
         self.transactions += 1
         self.restarts += applied.restarts
         for _ in range(1 + applied.events // EVENTS_A_LOT):
-            if self.drain() < BOUNDED:
+            self.drain()
+            if not self.owing:
                 break
         return applied
 
@@ -186,6 +190,7 @@ class Engine:
             lambda: derive_dirty(self._connect(), self._codec, self._rules, restarted=restarted)
         )
         self.transactions += groups > 0
+        self.owing = groups >= BOUNDED
         return groups
 
     def housekeep(self, assigned: Iterable[Partition]) -> dict[Partition, int]:
