@@ -1,20 +1,14 @@
 """Facts of a group: order messages and study arrivals with their versions, and what connects them."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from dosestream.events.records import Order, Study
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.status import LIFECYCLE, status_of
 from dosestream.reconcile.version import Version, version_of
 
-
-class OrderNumber(NamedTuple):
-    """A number that names an order: `p` of the placer, `f` of the filler, and who issued it (empty: unsaid)."""
-
-    kind: str
-    number: str
-    issuer: str
+# A number that names an order: `p` (placer) or `f` (filler), the number, who issued it (empty: unsaid).
+OrderNumber = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +36,11 @@ def order_fact(event: Order, rules: Rules) -> OrderFact:
     lifecycle = None if status is None else LIFECYCLE.get(status)
     version = version_of(event, rules.future_tolerance_us, lifecycle)
     placer, filler = event.placer_order_number, event.filler_order_number
-    numbers = []
+    numbers: list[OrderNumber] = []
     if not rules.stands_for_nobody(placer):
-        numbers.append(OrderNumber("p", placer, event.placer_issuer))
+        numbers.append(("p", placer, event.placer_issuer))
     if not rules.stands_for_nobody(filler):
-        numbers.append(OrderNumber("f", filler, event.filler_issuer))
+        numbers.append(("f", filler, event.filler_issuer))
     return OrderFact(event, version, status, tuple(numbers))
 
 

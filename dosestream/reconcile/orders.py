@@ -108,16 +108,11 @@ class ImagingOrder:
     @lazy
     def status(self) -> Held | None:
         """The status that holds, of all that messages, appointments and the patient's arrivals say."""
-        return held(
-            [
-                *words_of(self.standing),
-                *self.removed,
-                *appointments.words(self.bookings),
-                *presence.words(
-                    self.presences, self.value("visit_number"), self.scheduled_at, self.rules.window_us
-                ),
-            ]
-        )
+        words = [*words_of(self.standing), *self.removed, *appointments.words(self.bookings)]
+        if self.presences:
+            visit, window_us = self.value("visit_number"), self.rules.window_us
+            words += presence.words(self.presences, visit, self.scheduled_at, window_us)
+        return held(words)
 
     @lazy
     def standing(self) -> list[OrderFact]:
@@ -306,7 +301,7 @@ def _orders(facts: Sequence[OrderFact]) -> list[list[OrderFact]]:
 
     def node(named: OrderNumber) -> OrderNumber:
         kind, number, issuer = named
-        return OrderNumber(kind, number, issuer or min(issuers[kind, number], default=""))
+        return kind, number, issuer or min(issuers[kind, number], default="")
 
     joined: Components[OrderNumber] = Components()
     for fact in facts:

@@ -54,8 +54,6 @@ def words(
     presences: Sequence[Presence], visit_number: str | None, scheduled_at: int | None, window_us: int
 ) -> list[Word]:
     """What the patient's arrivals say of a step's status."""
-    if not presences:
-        return []
     return [
         Word(
             ARRIVED,

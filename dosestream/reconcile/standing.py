@@ -70,8 +70,11 @@ def held(words: Sequence[Word]) -> Held | None:
             current = word
     if current is None:
         return None
-    first = min(
-        (w for w in words if w.status == current.status and w.path == current.path),
-        key=lambda w: (w.received_at, w.control_id),
+    received_at, control_id = min(
+        [
+            (w.received_at, w.control_id)
+            for w in words
+            if w.status == current.status and w.path == current.path
+        ]
     )
-    return Held(current.status, current.version, first.control_id, current.path, first.received_at)
+    return Held(current.status, current.version, control_id, current.path, received_at)
