@@ -12,7 +12,7 @@ import orjson
 from dosestream.db import ledger
 from dosestream.db.groups import MEETING
 from dosestream.db.records import Decoded
-from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
+from dosestream.events.records import Appointment, Clock, Decision, Event, Order, Patient, Report, Study
 from dosestream.kafka.records import Partition
 from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.bonds import Bond, bonds_of
@@ -55,6 +55,7 @@ class MemoryReconciler:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.positions: dict[Partition, int] = {}
+        self.receipts: dict[str, int] = {}
         self.facts: dict[str, Fact] = {}
         self.groups: dict[str, int] = {}
         self.home: dict[int, int] = {}
@@ -69,13 +70,26 @@ class MemoryReconciler:
     def apply(self, batch: Sequence[Decoded]) -> None:
         """One transaction."""
         due, positions = self.due(batch)
-        events = [item.event for item in due]
+        events = self.first_heard([item.event for item in due if item.event is not None])
         groups = self.file([e for e in events if isinstance(e, Fact)])
         touched = self.hear([e for e in events if isinstance(e, Patient | Order | Decision | Report)])
         self.dirty |= {g for g, bare in self.depending.items() if bare & touched}
         self.tick(e.at for e in events if isinstance(e, Clock))
         self.derive(groups)
         self.positions |= positions
+
+    def first_heard(self, events: Sequence[Event]) -> list[Event]:
+        """Every event with its first receipt, of this batch and of those before."""
+        for event in events:
+            if isinstance(event, Patient | Fact):
+                known = self.receipts.get(event.event_id, event.received_at)
+                self.receipts[event.event_id] = min(known, event.received_at)
+        return [
+            replace(event, received_at=self.receipts[event.event_id])
+            if isinstance(event, Patient | Fact)
+            else event
+            for event in events
+        ]
 
     def apply_at_once(self, one: Sequence[Decoded], other: Sequence[Decoded]) -> None:
         """Two workers, disjoint partitions, one moment: the locks put one after the other."""
