@@ -151,7 +151,13 @@ def _apply(
     )
     locks.members({group for group in locks.groups.values() if group is not None})
     groups = file_facts(cursor, locks, work.facts)
+    if work.tick is not None:
+        _tick(cursor, work.tick)
+    patients.store_bonds(cursor, work.bonds)
     known = patients.Known()
+    # Read before the patients' rows are written: the server writes them while rows are derived here.
+    now = _now(cursor)
+    fresh = _load(cursor, locks, known, rules, groups)
     touched = patients.store_patients(cursor, locks, known, work.said, work.bonds, rules)
     if touched:
         cursor.execute(
@@ -159,9 +165,7 @@ def _apply(
             "ORDER BY grp ON CONFLICT DO NOTHING",
             (sorted(touched), list(groups)),
         )
-    if work.tick is not None:
-        _tick(cursor, work.tick)
-    changed = _derive(cursor, locks, known, codec, rules, groups)
+    changed = _derive(cursor, locks, known, codec, rules, fresh, now)
     ledger.advance(cursor, positions)
     sources.advance(cursor, marks(item.event for item in heard if isinstance(item.event, Message)), rules)
     return Applied(len(due), len(groups), changed, len(work.unreadable))
@@ -190,7 +194,8 @@ def derive_dirty(
                 locks = Locks(cursor)
                 cursor.execute("SELECT key FROM identifier WHERE grp = ANY(%s)", (list(groups),))
                 locks.take(keys | {str(row[0]) for row in cursor.fetchall()})
-                _derive(cursor, locks, patients.Known(), codec, rules, groups)
+                known, now = patients.Known(), _now(cursor)
+                _derive(cursor, locks, known, codec, rules, _load(cursor, locks, known, rules, groups), now)
                 cursor.execute("DELETE FROM dirty WHERE grp = ANY(%s)", (list(groups),))
             return len(groups)
         except RestartError as restart:
@@ -211,35 +216,52 @@ def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Groups as they stand, with everyone each of them names."""
+
+    groups: dict[int, Group]
+    named: dict[int, set[PatientId]]
+
+
+def _load(
+    cursor: Cursor[Row], locks: Locks, known: patients.Known, rules: Rules, groups: Collection[int]
+) -> _Loaded:
+    """Groups, and into `known` what is known of everyone they name."""
+    loaded = load_groups(cursor, groups)
+    named = {number: patients_named(group, rules) for number, group in loaded.items()}
+    known.load_locked(cursor, locks, {p for those in named.values() for p in those})
+    return _Loaded(loaded, named)
+
+
 def _derive(
     cursor: Cursor[Row],
     locks: Locks,
     known: patients.Known,
     codec: Codec,
     rules: Rules,
-    groups: Collection[int],
+    fresh: _Loaded,
+    now: int,
 ) -> int:
-    if not groups:
+    """Derive and write the rows of these groups, and of those they meet; returns how many studies changed."""
+    if not fresh.groups:
         return 0
-    now = _now(cursor)
     loaded: dict[int, Group] = {}
     derived: dict[int, GroupRows] = {}
     depending: dict[int, set[PatientId]] = {}
-    stale = set(groups)
-    while stale:
-        fresh = load_groups(cursor, stale)
-        named = {number: patients_named(group, rules) for number, group in fresh.items()}
-        known.load_locked(cursor, locks, {p for those in named.values() for p in those})
+    while True:
         context = known.patients(rules)
-        loaded |= fresh
-        derived |= {number: derive(group, context, rules, now) for number, group in fresh.items()}
-        depending |= {number: context.related(those) for number, those in named.items()}
+        loaded |= fresh.groups
+        derived |= {number: derive(group, context, rules, now) for number, group in fresh.groups.items()}
+        depending |= {number: context.related(those) for number, those in fresh.named.items()}
         # Groups met by their window keys are one: its rows are derived from all its facts.
-        moved = join(cursor, locks, {number: derived[number].window_keys for number in stale})
+        moved = join(cursor, locks, {number: derived[number].window_keys for number in fresh.groups})
         for gone in moved:
             for kept in (loaded, derived, depending):
                 kept.pop(gone, None)
-        stale = set(moved.values())
+        if not moved:
+            break
+        fresh = _load(cursor, locks, known, rules, set(moved.values()))
     doses = dose.summaries(cursor, codec, loaded, rules)
     reports.write(cursor, codec, loaded, derived)
     return rows.write(cursor, derived, doses, depending, rules.hash)

@@ -118,6 +118,7 @@ class Known:
                 return
             locks.extend(further)
             # They may have changed between reading and locking.
+            wanted |= self.asked
             self.asked.clear()
             self.folds.clear()
             self.bonds.clear()
@@ -198,14 +199,13 @@ def store_patients(
 ) -> set[str]:
     """Fold what a batch says into what is stored, write the rows it changes, and return the bare identifiers
     of every identity whose values or bonds changed, and of all whom that may concern. What is written is in
-    `known` afterwards.
+    `known` afterwards; the bonds must be stored.
 
     Raises:
         RestartError: another transaction has some of the identifiers.
     """
     if not said and not bonds:
         return set()
-    store_bonds(cursor, bonds)
     moved = {p for bond in bonds for p in bond.pair}
     named = set(said) | moved
     known.load_locked(cursor, locks, named | {p for fold in said.values() for p in beside(fold)})
