@@ -13,7 +13,7 @@ from dosestream.reconcile.anomalies import clock_ahead, of_orders, of_study, sha
 from dosestream.reconcile.decisions import for_study
 from dosestream.reconcile.duplicates import duplicate_keys, duplicates, number_of, repeatable
 from dosestream.reconcile.facts import order_fact, study_fact
-from dosestream.reconcile.identity import PatientId, bare_forms, dicom_identity, hl7_identities
+from dosestream.reconcile.identity import PatientId, bare_forms, dicom_identity, resolved
 from dosestream.reconcile.links import OrderIndex, link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
@@ -45,7 +45,9 @@ class Group:
 def patients_named(group: Group, rules: Rules) -> set[PatientId]:
     """Every identity the group's facts name; those without issuer have an empty authority."""
     spoken: tuple[Order | Report, ...] = (*group.orders, *group.reports)
-    named = {p for event in spoken for p in hl7_identities(rules, event.source, event.patient)}
+    # The messages of a group mostly name one patient alike.
+    said = {(event.source, event.patient.identifiers) for event in spoken if event.patient is not None}
+    named = {p for source, identifiers in said for p in resolved(rules, source, identifiers)}
     for study in group.studies:
         identity = dicom_identity(rules, study.source, study.patient, study.institution)
         if identity is not None:

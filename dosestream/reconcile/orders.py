@@ -165,20 +165,24 @@ class ImagingOrder:
         return family(self.value("modality"))
 
     @lazy
+    def _named(self) -> tuple[OrderFact | None, tuple[PatientId, ...]]:
+        """The newest message that names a patient, and whom it names."""
+        for fact in reversed(self.facts):
+            if found := hl7_identities(self.rules, fact.event.source, fact.event.patient):
+                return fact, found
+        return None, ()
+
+    @property
     def patient(self) -> OrderFact | None:
         """The newest message that names a patient."""
-        return self._newest(lambda f: self.identities_of(f.event))
+        return self._named[0]
 
     @lazy
     def identities(self) -> tuple[PatientId, ...]:
         """The patient's identities as that message names them, the first one leading; before them the one to
         whom its visit was moved since."""
-        named = () if self.patient is None else self.identities_of(self.patient.event)
+        named = self._named[1]
         return (self.moves[-1].target, *named) if self.moves else named
-
-    def identities_of(self, event: Order) -> tuple[PatientId, ...]:
-        """The identities a message names."""
-        return hl7_identities(self.rules, event.source, event.patient)
 
     @lazy
     def key(self) -> str:
