@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,8 @@ def status(
     ready_file: ReadyFileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, for a script.")] = False,
 ) -> None:
-    """Services, topics and how far the dose database is behind them, studies by link state, rejections."""
+    """Services, topics and how far the dose database is behind them, sources and how far each has come, studies
+    by link state, rejections."""
     from dosestream.cli import stackfile
 
     document = gather(stackfile.find(ready_file))
@@ -40,6 +42,7 @@ def gather(ready: dict[str, Any]) -> dict[str, Any]:
         "topics": [
             {"topic": state.name, "records": state.records, "behind": state.behind} for state in topics
         ],
+        "sources": [asdict(source) for source in watch.sources(ready["postgres"])],
         "studies": dict(dose.by_link_state),
         "rejected": next((state.records for state in topics if state.name == Topic.REJECTED), 0),
     }
@@ -89,6 +92,11 @@ def _print(document: dict[str, Any]) -> None:
     for entry in document["topics"]:
         behind = "" if entry["behind"] is None else str(entry["behind"])
         table.add_row(entry["topic"], str(entry["records"]), behind)
+    console.print(table)
+    table = Table("source", "last heard", "told up to", "")
+    for entry in document["sources"]:
+        idle = "idle" if entry["idle"] else ""
+        table.add_row(entry["name"], entry["last_received_at"], entry["watermark"], idle)
     console.print(table)
     table = Table("studies")
     table.add_column("", justify="right")

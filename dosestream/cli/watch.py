@@ -148,6 +148,32 @@ def dose(postgres: str) -> DoseState:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How far one source has come; times in ISO 8601."""
+
+    name: str
+    last_received_at: str
+    watermark: str
+    idle: bool
+
+
+def sources(postgres: str) -> list[SourceState]:
+    """Every source that was ever heard.
+
+    Raises:
+        StackError: the database is away.
+    """
+    with connect(postgres) as connection:
+        rows = connection.execute(
+            "SELECT source, last_received_at, watermark, idle FROM dose.source ORDER BY 1"
+        ).fetchall()
+    return [
+        SourceState(str(name), f"{heard:%Y-%m-%dT%H:%M:%S%z}", f"{told:%Y-%m-%dT%H:%M:%S%z}", bool(idle))
+        for name, heard, told, idle in rows
+    ]
+
+
 def connect(postgres: str) -> psycopg.Connection[tuple[object, ...]]:
     """A connection to the dose database.
 

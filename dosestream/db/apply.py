@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 import psycopg
 from psycopg import Connection, Cursor
 
-from dosestream.db import dose, ledger, patients, rows
+from dosestream.db import dose, ledger, patients, reports, rows, sources
 from dosestream.db.groups import Filed, file_facts, join, load_groups
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
+from dosestream.db.pipeline import transaction
 from dosestream.db.records import Decoded
 from dosestream.db.values import EPOCH, iso_time, without_nul
 from dosestream.events.codec import Codec
@@ -25,13 +26,16 @@ from dosestream.reconcile.facts import order_keys, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import demographics_of
+from dosestream.reconcile.reports import report_keys
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.watermark import marks
 
 Row = tuple[object, ...]
 Message = Patient | Order | Study | Appointment | Report
-# Groups derived again in one transaction when a patient, the clock or the rules changed.
-BOUNDED = 200
+# Groups derived again in one transaction when a patient, the clock or the rules changed: an event behind it
+# waits no longer than for these.
+BOUNDED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
         if event is None:
             out.unreadable.append(item)
             continue
-        if isinstance(event, Patient | Order):
+        if isinstance(event, Patient | Order | Report):
             for identity, fold in demographics_of(event, rules):
                 known = out.said.get(identity)
                 out.said[identity] = fold if known is None else merge(known, fold)
@@ -84,8 +88,7 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
             if keys := appointment_keys(event, rules):
                 out.facts.append(Filed(event, keys, None))
         elif isinstance(event, Report):
-            # Kept in Kafka and in the message index; derivation does not read it yet.
-            continue
+            out.facts.append(Filed(event, report_keys(event, rules), item.record.value))
     return out
 
 
@@ -118,7 +121,7 @@ def apply(
     restarts = 0
     while True:
         try:
-            with connection.transaction(), connection.cursor() as cursor:
+            with transaction(connection) as cursor:
                 done = _apply(cursor, codec, rules, batch, covered, keys)
             return Applied(done.events, done.groups, done.studies_changed, done.quarantined, restarts)
         except RestartError as restart:
@@ -138,7 +141,8 @@ def _apply(
     enter_live_generation(cursor)
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
-    work = _sort(_index(cursor, due), rules)
+    heard = _index(cursor, due)
+    work = _sort(heard, rules)
     _quarantine(cursor, work.unreadable)
     named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
@@ -147,17 +151,23 @@ def _apply(
     )
     locks.members({group for group in locks.groups.values() if group is not None})
     groups = file_facts(cursor, locks, work.facts)
-    touched = patients.store_patients(cursor, locks, work.said, work.bonds, rules)
+    if work.tick is not None:
+        _tick(cursor, work.tick)
+    patients.store_bonds(cursor, work.bonds)
+    known = patients.Known()
+    # Read before the patients' rows are written: the server writes them while rows are derived here.
+    now = _now(cursor)
+    fresh = _load(cursor, locks, known, rules, groups)
+    touched = patients.store_patients(cursor, locks, known, work.said, work.bonds, rules)
     if touched:
         cursor.execute(
             "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s) AND NOT grp = ANY(%s) "
             "ORDER BY grp ON CONFLICT DO NOTHING",
             (sorted(touched), list(groups)),
         )
-    if work.tick is not None:
-        _tick(cursor, work.tick)
-    changed = _derive(cursor, locks, codec, rules, groups)
+    changed = _derive(cursor, locks, known, codec, rules, fresh, now)
     ledger.advance(cursor, positions)
+    sources.advance(cursor, marks(item.event for item in heard if isinstance(item.event, Message)), rules)
     return Applied(len(due), len(groups), changed, len(work.unreadable))
 
 
@@ -175,7 +185,7 @@ def derive_dirty(
     keys: frozenset[str] = frozenset()
     while True:
         try:
-            with connection.transaction(), connection.cursor() as cursor:
+            with transaction(connection) as cursor:
                 enter_live_generation(cursor)
                 cursor.execute("SELECT grp FROM dirty ORDER BY grp LIMIT %s FOR UPDATE SKIP LOCKED", (limit,))
                 groups = {int(str(row[0])) for row in cursor.fetchall()}
@@ -184,7 +194,8 @@ def derive_dirty(
                 locks = Locks(cursor)
                 cursor.execute("SELECT key FROM identifier WHERE grp = ANY(%s)", (list(groups),))
                 locks.take(keys | {str(row[0]) for row in cursor.fetchall()})
-                _derive(cursor, locks, codec, rules, groups)
+                known, now = patients.Known(), _now(cursor)
+                _derive(cursor, locks, known, codec, rules, _load(cursor, locks, known, rules, groups), now)
                 cursor.execute("DELETE FROM dirty WHERE grp = ANY(%s)", (list(groups),))
             return len(groups)
         except RestartError as restart:
@@ -205,28 +216,54 @@ def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
         )
 
 
-def _derive(cursor: Cursor[Row], locks: Locks, codec: Codec, rules: Rules, groups: Collection[int]) -> int:
-    if not groups:
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Groups as they stand, with everyone each of them names."""
+
+    groups: dict[int, Group]
+    named: dict[int, set[PatientId]]
+
+
+def _load(
+    cursor: Cursor[Row], locks: Locks, known: patients.Known, rules: Rules, groups: Collection[int]
+) -> _Loaded:
+    """Groups, and into `known` what is known of everyone they name."""
+    loaded = load_groups(cursor, groups)
+    named = {number: patients_named(group, rules) for number, group in loaded.items()}
+    known.load_locked(cursor, locks, {p for those in named.values() for p in those})
+    return _Loaded(loaded, named)
+
+
+def _derive(
+    cursor: Cursor[Row],
+    locks: Locks,
+    known: patients.Known,
+    codec: Codec,
+    rules: Rules,
+    fresh: _Loaded,
+    now: int,
+) -> int:
+    """Derive and write the rows of these groups, and of those they meet; returns how many studies changed."""
+    if not fresh.groups:
         return 0
-    now = _now(cursor)
     loaded: dict[int, Group] = {}
     derived: dict[int, GroupRows] = {}
     depending: dict[int, set[PatientId]] = {}
-    stale = set(groups)
-    while stale:
-        fresh = load_groups(cursor, stale)
-        named = {number: patients_named(group, rules) for number, group in fresh.items()}
-        known = patients.load_locked(cursor, locks, {p for those in named.values() for p in those}, rules)
-        loaded |= fresh
-        derived |= {number: derive(group, known, rules, now) for number, group in fresh.items()}
-        depending |= {number: known.related(those) for number, those in named.items()}
+    while True:
+        context = known.patients(rules)
+        loaded |= fresh.groups
+        derived |= {number: derive(group, context, rules, now) for number, group in fresh.groups.items()}
+        depending |= {number: context.related(those) for number, those in fresh.named.items()}
         # Groups met by their window keys are one: its rows are derived from all its facts.
-        moved = join(cursor, locks, {number: derived[number].window_keys for number in stale})
+        moved = join(cursor, locks, {number: derived[number].window_keys for number in fresh.groups})
         for gone in moved:
             for kept in (loaded, derived, depending):
                 kept.pop(gone, None)
-        stale = set(moved.values())
+        if not moved:
+            break
+        fresh = _load(cursor, locks, known, rules, set(moved.values()))
     doses = dose.summaries(cursor, codec, loaded, rules)
+    reports.write(cursor, codec, loaded, derived)
     return rows.write(cursor, derived, doses, depending, rules.hash)
 
 

@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import cast
 
 import orjson
 from psycopg import Cursor
 
-from dosestream.db.values import iso_time, without_nul
+from dosestream.db.values import columns, iso_time, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import IrradiationEvent, Study
 from dosestream.reconcile.derive import Group
@@ -92,7 +91,7 @@ def _derive_again(
             "study_instance_uid": uid,
             "grp": number,
             "dose_key": key,
-            "summary": asdict(derived[uid].summary),
+            "summary": columns(derived[uid].summary),
         }
         for uid, (number, key, _, _) in stale.items()
     ]
@@ -107,7 +106,7 @@ def _derive_again(
 
 def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
     """Replace totals, events and sources of these studies."""
-    totals = [asdict(total) for dose in derived.values() for total in dose.totals]
+    totals = [columns(total) for dose in derived.values() for total in dose.totals]
     events = [_event_row(uid, sop, e) for uid, dose in derived.items() for sop, e in dose.events]
     sources = [
         {"study_instance_uid": uid, "irradiation_event_uid": e.irradiation_event_uid, **source.to_datum()}

@@ -2,35 +2,41 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import orjson
 from psycopg import Cursor
 
 from dosestream.db.locking import Locks
 from dosestream.db.values import without_nul
-from dosestream.events.records import Appointment, Decision, Order, Study
+from dosestream.events.records import Appointment, Decision, Order, Report, Study
+from dosestream.reconcile import dose_words
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.derive import Group
+from dosestream.reconcile.reports import without_text
 
 Row = tuple[object, ...]
 # Prefixes of keys that are derived, not named by facts: the window's and those of duplicate orders.
 MEETING = frozenset({"w:", "d:"})
+# Where a header keeps the words of the dose that was left out; headers of before have none.
+WORDS = "dose_words"
 # Tables whose rows carry their group.
-GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "dirty", "patient_group")
+GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "report", "dirty", "patient_group")
 
 
-Fact = Order | Study | Decision | Appointment
+Fact = Order | Study | Decision | Appointment | Report
 KINDS: dict[type[Fact], str] = {
     Order: "order",
     Study: "study",
     Decision: "decision",
     Appointment: "appointment",
+    Report: "report",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """One order, study, decision or appointment with the identifiers that connect it and its record's bytes."""
+    """One order, study, decision, appointment or report with the identifiers that connect it and its record's bytes."""
 
     event: Fact
     keys: Sequence[str]
@@ -91,10 +97,12 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
 
 
 def _header(event: Fact) -> dict[str, object]:
-    """The event as derivation reads it: of a dose report what kind it is, without events and totals."""
-    datum = event.to_datum()
+    """The event as derivation reads it: of a dose report what kind it is, with words for its events and
+    totals in their place; of a report a digest of its text."""
+    datum = (without_text(event) if isinstance(event, Report) else event).to_datum()
     if datum.get("dose") is not None:
         datum["dose"] |= {"events": [], "totals": [], "unread": []}
+        datum[WORDS] = dose_words.written(cast(Study, event))
     return datum
 
 
@@ -166,7 +174,7 @@ def _relabel(cursor: Cursor[Row], locks: Locks, renamed: Mapping[int, int]) -> N
 
 
 def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group]:
-    """The facts of groups, dose left out."""
+    """The facts of groups, dose and the texts of reports left out."""
     if not groups:
         return {}
     cursor.execute(
@@ -175,9 +183,12 @@ def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group
     facts: dict[int, dict[str, list[dict[str, object]]]] = {
         group: {known: [] for known in KINDS.values()} for group in groups
     }
+    words: dict[int, dict[str, list[str]]] = {}
     for group, kind, received_at, header in cursor.fetchall():
         datum = orjson.loads(str(header))
         datum["received_at"] = received_at
+        if said := datum.pop(WORDS, None):
+            words.setdefault(int(str(group)), {})[str(datum["event_id"])] = cast(list[str], said)
         facts[int(str(group))][str(kind)].append(datum)
     return {
         group: Group(
@@ -185,6 +196,8 @@ def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group
             tuple(Study.from_datum(datum) for datum in kinds["study"]),
             tuple(Decision.from_datum(datum) for datum in kinds["decision"]),
             tuple(Appointment.from_datum(datum) for datum in kinds["appointment"]),
+            tuple(Report.from_datum(datum) for datum in kinds["report"]),
+            words.get(group, {}),
         )
         for group, kinds in facts.items()
     }

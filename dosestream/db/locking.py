@@ -8,6 +8,8 @@ from collections.abc import Collection
 
 from psycopg import Cursor
 
+from dosestream.db.values import text_array
+
 Row = tuple[object, ...]
 
 
@@ -30,12 +32,12 @@ class Locks:
         """Lock these keys, waiting for who has them; only as the first thing a transaction locks."""
         if not keys:
             return
-        ordered = sorted(keys)
+        ordered = text_array(sorted(keys))
         self._cursor.execute(
             "INSERT INTO identifier (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (ordered,)
         )
         self._cursor.execute(
-            "SELECT key, grp FROM identifier WHERE key = ANY(%s) ORDER BY key FOR UPDATE", (ordered,)
+            "SELECT key, grp FROM identifier WHERE key = ANY(%s::text[]) ORDER BY key FOR UPDATE", (ordered,)
         )
         self._note()
 
@@ -48,12 +50,13 @@ class Locks:
         missing = sorted(set(keys) - self.groups.keys())
         if not missing:
             return
+        wanted = text_array(missing)
         self._cursor.execute(
-            "INSERT INTO identifier (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (missing,)
+            "INSERT INTO identifier (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (wanted,)
         )
         self._cursor.execute(
-            "SELECT key, grp FROM identifier WHERE key = ANY(%s) ORDER BY key FOR UPDATE SKIP LOCKED",
-            (missing,),
+            "SELECT key, grp FROM identifier WHERE key = ANY(%s::text[]) ORDER BY key FOR UPDATE SKIP LOCKED",
+            (wanted,),
         )
         self._note()
         if any(key not in self.groups for key in missing):

@@ -1,12 +1,13 @@
 """Patients in the database: folds and bonds stored, context loaded, rows written."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import orjson
 from psycopg import Cursor
 
 from dosestream.db.locking import Locks
-from dosestream.db.values import iso_date, without_nul
+from dosestream.db.values import iso_date, text_array, without_nul
 from dosestream.reconcile.bonds import Bond, Kind
 from dosestream.reconcile.fold import Entry, Fold, Rank, merge, winner
 from dosestream.reconcile.identity import PatientId
@@ -17,11 +18,17 @@ from dosestream.reconcile.version import Precedence, Version
 
 Row = tuple[object, ...]
 
-# Everything reachable from some identifiers by bonds, in either direction, in force or not.
+# Those of a list of identities that are filed, and everyone filed under some bare identifiers.
+FILED = """
+SELECT patient_authority, patient_id, fold::text FROM patient
+JOIN unnest(%(authorities)s::text[], %(ids)s::text[]) AS n (authority, id)
+    ON patient_id = n.id AND patient_authority = n.authority
+UNION ALL
+SELECT patient_authority, patient_id, fold::text FROM patient WHERE patient_id = ANY(%(bare)s::text[])
+"""
+# Everything reachable from some identities by bonds, in either direction, in force or not.
 CLOSURE = """
 WITH RECURSIVE reached (authority, id) AS (
-    SELECT patient_authority, patient_id FROM patient WHERE patient_id = ANY(%(bare)s)
-    UNION
     SELECT n.authority, n.id FROM unnest(%(authorities)s::text[], %(ids)s::text[]) AS n (authority, id)
     UNION
     SELECT next.authority, next.id FROM reached, LATERAL (
@@ -41,42 +48,93 @@ BOND = (
 )
 
 
-def load_patients(cursor: Cursor[Row], identities: Iterable[PatientId], rules: Rules) -> Patients:
-    """What is known of these identities, of everyone with the same bare identifier where the authority is
-    empty, and of all whom bonds and lists of identifiers lead to."""
-    folds: dict[PatientId, Fold] = {}
-    reached: set[PatientId] = set()
-    wanted = set(identities)
-    while wanted:
-        found = _load_folds(cursor, wanted)
-        reached |= wanted | found.keys()
-        folds |= {who: fold for who, fold in found.items() if fold is not None}
-        wanted = {other for fold in folds.values() for other in beside(fold)} - reached
-    return Patients(folds, _load_bonds(cursor, reached), rules)
+@dataclass(slots=True)
+class Known:
+    """What one transaction has read of patients and written of them; their locks keep it true to its end.
 
+    Attributes:
+        asked: identities of which all is here; with an empty authority everyone with that bare identifier.
+        folds: what is filed under each identity.
+        bonds: all that was said of pairs of those reached.
+    """
 
-def _load_folds(cursor: Cursor[Row], wanted: Collection[PatientId]) -> dict[PatientId, Fold | None]:
-    issued = sorted(p for p in wanted if p.authority)
-    cursor.execute(
-        CLOSURE,
-        {
-            "bare": sorted({p.value for p in wanted if not p.authority}),
-            "authorities": [p.authority for p in issued],
-            "ids": [p.value for p in issued],
-        },
-    )
-    return {
-        PatientId(str(a), str(i)): None if f is None else orjson.loads(str(f))
-        for a, i, f in cursor.fetchall()
-    }
+    asked: set[PatientId] = field(default_factory=set)
+    folds: dict[PatientId, Fold] = field(default_factory=dict)
+    bonds: dict[Bond, None] = field(default_factory=dict)
+
+    def load(self, cursor: Cursor[Row], identities: Iterable[PatientId]) -> None:
+        """Read what is known of these identities, of everyone with the same bare identifier where the
+        authority is empty, and of all whom bonds and lists of identifiers lead to."""
+        wanted = set(identities) - self.asked
+        while wanted:
+            bare = [p.value for p in wanted if not p.authority]
+            found = self._file(cursor, FILED, wanted, bare)
+            reached = wanted | found
+            bonds = _load_bonds(cursor, reached)
+            # Only who has bonds pays for following them.
+            if led := {p for bond in bonds for p in bond.pair}:
+                found |= self._file(cursor, CLOSURE, led, ())
+                led |= found
+                bonds = (*bonds, *_load_bonds(cursor, led - reached))
+                led |= {p for bond in bonds for p in bond.pair}
+            self.asked |= reached | led
+            self.bonds |= dict.fromkeys(bonds)
+            wanted = {other for who in found for other in beside(self.folds[who])} - self.asked
+
+    def _file(
+        self, cursor: Cursor[Row], query: str, identities: Collection[PatientId], bare: Collection[str]
+    ) -> set[PatientId]:
+        """Keep the folds a query finds that are not here yet; returns the identities that are filed."""
+        cursor.execute(
+            query,
+            {
+                "authorities": text_array(p.authority for p in identities),
+                "ids": text_array(p.value for p in identities),
+                "bare": text_array(bare),
+            },
+        )
+        filed: set[PatientId] = set()
+        for authority, value, fold in cursor.fetchall():
+            identity = PatientId(str(authority), str(value))
+            if fold is not None:
+                filed.add(identity)
+                if identity not in self.folds:
+                    self.folds[identity] = orjson.loads(str(fold))
+        return filed
+
+    def load_locked(self, cursor: Cursor[Row], locks: Locks, identities: Iterable[PatientId]) -> None:
+        """`load`, with everyone found locked before they were read.
+
+        Raises:
+            RestartError: another transaction has some of them.
+        """
+        wanted = set(identities)
+        locks.extend({lock_key(p) for p in wanted})
+        while True:
+            self.load(cursor, wanted)
+            further = {lock_key(p) for p in self.folds} - locks.groups.keys()
+            further |= {lock_key(p) for bond in self.bonds for p in bond.pair} - locks.groups.keys()
+            if not further:
+                return
+            locks.extend(further)
+            # They may have changed between reading and locking.
+            wanted |= self.asked
+            self.asked.clear()
+            self.folds.clear()
+            self.bonds.clear()
+
+    def patients(self, rules: Rules) -> Patients:
+        """All of it as context."""
+        return Patients(dict(self.folds), tuple(self.bonds), rules)
 
 
 def _load_bonds(cursor: Cursor[Row], identities: Collection[PatientId]) -> tuple[Bond, ...]:
-    ids = sorted({p.value for p in identities})
-    if not ids:
+    if not identities:
         return ()
+    ids = text_array({p.value for p in identities})
     cursor.execute(
-        f"SELECT {BOND} FROM patient_merge WHERE prior_id = ANY(%s) OR target_id = ANY(%s)", (ids, ids)
+        f"SELECT {BOND} FROM patient_merge WHERE prior_id = ANY(%(ids)s::text[]) OR target_id = ANY(%(ids)s::text[])",
+        {"ids": ids},
     )
     bonds = (_bond(row) for row in cursor.fetchall())
     return tuple(bond for bond in bonds if not bond.pair.isdisjoint(identities))
@@ -131,37 +189,27 @@ def lock_key(identity: PatientId) -> str:
     return f"b:{identity.value}"
 
 
-def load_locked(cursor: Cursor[Row], locks: Locks, identities: Iterable[PatientId], rules: Rules) -> Patients:
-    """`load_patients`, with everyone found locked before they were read.
-
-    Raises:
-        RestartError: another transaction has some of them.
-    """
-    wanted = set(identities)
-    locks.extend({lock_key(p) for p in wanted})
-    while True:
-        patients = load_patients(cursor, wanted, rules)
-        further = {lock_key(p) for p in patients.known} - locks.groups.keys()
-        if not further:
-            return patients
-        locks.extend(further)
-
-
 def store_patients(
-    cursor: Cursor[Row], locks: Locks, said: Mapping[PatientId, Fold], bonds: Collection[Bond], rules: Rules
+    cursor: Cursor[Row],
+    locks: Locks,
+    known: Known,
+    said: Mapping[PatientId, Fold],
+    bonds: Collection[Bond],
+    rules: Rules,
 ) -> set[str]:
     """Fold what a batch says into what is stored, write the rows it changes, and return the bare identifiers
-    of every identity whose values or bonds changed, and of all whom that may concern.
+    of every identity whose values or bonds changed, and of all whom that may concern. What is written is in
+    `known` afterwards; the bonds must be stored.
 
     Raises:
         RestartError: another transaction has some of the identifiers.
     """
     if not said and not bonds:
         return set()
-    store_bonds(cursor, bonds)
     moved = {p for bond in bonds for p in bond.pair}
     named = set(said) | moved
-    stored = load_locked(cursor, locks, named | {p for fold in said.values() for p in beside(fold)}, rules)
+    known.load_locked(cursor, locks, named | {p for fold in said.values() for p in beside(fold)})
+    stored = known.patients(rules)
     folds = dict(stored.folds)
     grown: set[PatientId] = set()
     # Of identities with bonds the versions matter too, not only what holds.
@@ -177,7 +225,10 @@ def store_patients(
     patients = Patients(folds, stored.bonds, rules)
     # A change shows on everyone it is connected with: also on those it was connected with until now.
     concerned = stored.related(moved) | patients.related(moved)
-    _write(cursor, patients, grown | (concerned & set(folds)))
+    shown = (moved | concerned) & folds.keys()
+    _write(cursor, patients, shown)
+    _write_folds(cursor, folds, grown - shown)
+    known.folds = folds
     return {p.value for p in concerned}
 
 
@@ -190,8 +241,24 @@ def _tells_otherwise(before: Fold, after: Fold) -> bool:
 
 
 def _held(values: Mapping[str, Entry]) -> tuple[str, int] | None:
+    if len(values) == 1:
+        ((value, said),) = values.items()
+        return value, said["first"][0]
     found = winner(values)
     return None if found is None else (found.value, found.first_received_at)
+
+
+def _write_folds(
+    cursor: Cursor[Row], folds: Mapping[PatientId, Fold], identities: Collection[PatientId]
+) -> None:
+    """What was said again: the fold remembers it, the row stays as it is."""
+    if identities:
+        ordered = sorted(identities)
+        cursor.execute(
+            "UPDATE patient p SET fold = n.fold FROM jsonb_to_recordset(%s::jsonb) AS n (a text, i text, fold jsonb) "
+            "WHERE p.patient_id = n.i AND p.patient_authority = n.a",
+            (without_nul([{"a": p.authority, "i": p.value, "fold": folds[p]} for p in ordered]),),
+        )
 
 
 def _write(cursor: Cursor[Row], patients: Patients, identities: Collection[PatientId]) -> None:

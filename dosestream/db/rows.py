@@ -2,12 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 
 import orjson
 from psycopg import Cursor
 
-from dosestream.db.values import iso_date, iso_local, iso_time, without_nul
+from dosestream.db.values import columns, iso_date, iso_local, iso_time, without_nul
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.rows import DoseSummary, GroupRows, OrderRow, StudyRow
 
@@ -21,8 +20,8 @@ def _hash(row: Mapping[str, object]) -> str:
 
 def _study(row: StudyRow, dose: DoseSummary) -> JsonRow:
     """A row of the table `study`; its modality is the dose report's, else the header's."""
-    out: JsonRow = {name: getattr(row, name) for name in StudyRow.__dataclass_fields__}
-    out |= {name: getattr(dose, name) for name in DoseSummary.__dataclass_fields__ if name != "unread"}
+    out: JsonRow = columns(row) | columns(dose)
+    out.pop("unread", None)
     out["modality"] = dose.modality or out.pop("header_modality")
     out.pop("header_modality", None)
     out["study_datetime"] = iso_time(row.study_datetime)
@@ -33,7 +32,7 @@ def _study(row: StudyRow, dose: DoseSummary) -> JsonRow:
 
 
 def _order(row: OrderRow) -> JsonRow:
-    out: JsonRow = asdict(row)
+    out: JsonRow = columns(row)
     out["scheduled_at"] = iso_time(row.scheduled_at)
     out["ordered_at"] = iso_time(row.ordered_at)
     out["next_due"] = iso_time(row.next_due)
@@ -60,7 +59,7 @@ def write(
     _write_orders(cursor, derived, rules_hash)
     cursor.execute("DELETE FROM anomaly WHERE grp = ANY(%s)", (groups,))
     anomalies = [
-        {**asdict(row), "first_seen_at": iso_time(row.first_seen_at), "grp": group}
+        {**columns(row), "first_seen_at": iso_time(row.first_seen_at), "grp": group}
         for group, rows in derived.items()
         for row in rows.anomalies
     ]
@@ -106,7 +105,7 @@ def _write_studies(
     for group, found in derived.items():
         by_study: dict[str, list[JsonRow]] = {row.study_instance_uid: [] for row in found.studies}
         for link in found.links:
-            by_study[link.study_instance_uid].append(asdict(link))
+            by_study[link.study_instance_uid].append(columns(link))
         for row in found.studies:
             content = _study(row, doses.get(row.study_instance_uid, DoseSummary()))
             answered = by_study[row.study_instance_uid]
@@ -133,8 +132,9 @@ def _write_studies(
     if gone:
         cursor.execute("DELETE FROM study WHERE study_instance_uid = ANY(%s)", (gone,))
     if rows:
-        columns = [name for name in rows[0] if name != "study_instance_uid"]
-        assignments = ", ".join(f"{name} = excluded.{name}" for name in columns)
+        assignments = ", ".join(
+            f"{name} = excluded.{name}" for name in rows[0] if name != "study_instance_uid"
+        )
         names = ", ".join(rows[0])
         cursor.execute(
             f"INSERT INTO study ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::study, %s::jsonb) "

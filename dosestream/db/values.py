@@ -1,6 +1,10 @@
 """Values as PostgreSQL takes them: JSON rows, times, dates; what it cannot hold becomes NULL, never an error."""
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from operator import attrgetter
+from typing import Any
 
 import orjson
 
@@ -43,6 +47,37 @@ def without_nul(rows: object) -> str:
     if b"\\u0000" in encoded:
         encoded = orjson.dumps(_strip(rows))
     return encoded.decode()
+
+
+def text_array(values: Iterable[str]) -> str:
+    """Texts as the literal of a `text[]`: for plain texts it is JSON with braces, which is made much faster
+    than psycopg dumps a list."""
+    found = list(values)
+    encoded = orjson.dumps(found)
+    if b"\\" not in encoded:
+        return "{" + encoded[1:-1].decode() + "}"
+    quoted = (
+        '"' + text.replace("\x00", "").replace("\\", "\\\\").replace('"', '\\"') + '"' for text in found
+    )
+    return "{" + ",".join(quoted) + "}"
+
+
+def bigint_array(values: Iterable[int]) -> str:
+    """Integers as the literal of a `bigint[]`."""
+    return "{" + orjson.dumps(list(values))[1:-1].decode() + "}"
+
+
+@cache
+def _fields_of(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[object, ...]]]:
+    names = tuple(kind.__dataclass_fields__)
+    return names, attrgetter(*names)
+
+
+def columns(row: object) -> dict[str, object]:
+    """The fields of a dataclass of several fields by name; values are not copied, unlike `asdict`."""
+    kind: Any = type(row)
+    names, values = _fields_of(kind)
+    return dict(zip(names, values(row), strict=True))
 
 
 def _strip(value: object) -> object:

@@ -43,15 +43,15 @@ SELECT patient_authority, patient_id, merged_into_authority, merged_into_id, pat
 FROM {tables}.patient;
 
 CREATE OR REPLACE VIEW {views}.report AS
-SELECT NULL::text AS study_instance_uid, NULL::text AS accession_number, NULL::text AS status, NULL::text AS text,
-       NULL::timestamptz AS reported_at
-WHERE false;
+SELECT study_instance_uid, accession_number, status, text, reported_at
+FROM {tables}.report;
 
 CREATE OR REPLACE VIEW {views}.turnaround AS
-SELECT o.study_instance_uid, min(o.ordered_at) AS ordered_at, min(o.scheduled_at) AS scheduled_at,
-       min(s.study_datetime) AS started_at, NULL::timestamptz AS reported_at
-FROM {tables}.imaging_order o JOIN {tables}.study s USING (study_instance_uid)
-GROUP BY o.study_instance_uid;
+SELECT s.study_instance_uid, o.ordered_at, o.scheduled_at, s.study_datetime AS started_at,
+       (SELECT min(r.finalized_at) FROM {tables}.report r WHERE r.study_instance_uid = s.study_instance_uid) AS reported_at
+FROM {tables}.study s
+LEFT JOIN {tables}.study_order a ON a.study_instance_uid = s.study_instance_uid AND a.is_primary
+LEFT JOIN {tables}.imaging_order o ON o.grp = s.grp AND o.row_key = a.row_key;
 
 CREATE OR REPLACE VIEW {views}.anomaly AS
 SELECT kind, subject, detail, first_seen_at FROM {tables}.anomaly;
@@ -62,6 +62,12 @@ FROM {tables}.message;
 
 CREATE OR REPLACE VIEW {views}.quarantine AS
 SELECT topic, partition, "offset", reason, value, quarantined_at FROM {tables}.quarantine;
+
+-- A source is idle when the newest tick lies further behind its newest message than it may be silent.
+CREATE OR REPLACE VIEW {views}.source AS
+SELECT s.source, s.last_received_at, s.spoken_of - s.lateness AS watermark,
+       coalesce((SELECT c.at FROM {tables}.clock c) - s.last_received_at > s.silence, false) AS idle
+FROM {tables}.source s;
 
 -- The views are for reading: what they show is made from the messages, and a change by hand would not survive.
 CREATE OR REPLACE FUNCTION {views}.refuse_writing() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -75,7 +81,8 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['study', 'study_order', 'dose_total', 'irradiation_event', 'xray_source',
-                                'imaging_order', 'patient', 'report', 'turnaround', 'anomaly', 'message', 'quarantine']
+                                'imaging_order', 'patient', 'report', 'turnaround', 'anomaly', 'message', 'quarantine',
+                                'source']
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER read_only INSTEAD OF INSERT OR UPDATE OR DELETE ON {views}.%I '
                        'FOR EACH ROW EXECUTE FUNCTION {views}.refuse_writing()', name);

@@ -38,9 +38,11 @@ ENTERPRISE_ID = (Path.parse("PID-2"), Path.parse("MRG-4"))
 # What a visit (or account) is called now, and what it was called before.
 VISIT = (Path.parse("PV1-19"), Path.parse("MRG-5"))
 ACCOUNT = (Path.parse("PID-18"), Path.parse("MRG-3"))
+ALTERNATE = (Path.parse("PV1-50"), Path.parse("MRG-6"))
 VISIT_NUMBERS: dict[str, tuple[Path, Path]] = {
     **dict.fromkeys(("A35", "A36", "A41", "A44", "A49"), ACCOUNT),
     **dict.fromkeys(("A42", "A45", "A50"), VISIT),
+    "A51": ALTERNATE,
 }
 
 NO_PATIENT_ID = Refusal(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from dosestream.events.records import Study
 from dosestream.reconcile.duplicates import first_seen_at, number_of
 from dosestream.reconcile.facts import OrderFact, StudyFact
 from dosestream.reconcile.links import Outcome
@@ -16,12 +17,15 @@ SECOND_US = 1_000_000
 def of_orders(orders: Iterable[ImagingOrder], repeated: Mapping[str, ImagingOrder]) -> Iterator[AnomalyRow]:
     """Forbidden transitions and orders placed twice (`repeated`: key of the later to the earlier)."""
     for order in orders:
+        made_badly = list(forbidden(order.standing, order.rules.transitions))
+        if not made_badly and order.key not in repeated:
+            continue
         rows = {
             "accession_number": order.value("accession_number"),
             "placer_order_number": order.value("placer_order_number"),
             "filler_order_number": order.value("filler_order_number"),
         }
-        for made in forbidden(order.facts, order.rules.transitions):
+        for made in made_badly:
             yield AnomalyRow(
                 kind="forbidden_transition",
                 subject=number_of(order),
@@ -42,16 +46,14 @@ def clock_ahead(facts: Iterable[OrderFact | StudyFact], tolerance_us: int) -> It
     seen: dict[tuple[str, str], AnomalyRow] = {}
     for fact in facts:
         event = fact.event
+        latest = event.received_at + tolerance_us
+        said = event.event_time, event.message_time, event.study_at if isinstance(event, Study) else None
+        if not any(at is not None and at > latest for at in said):
+            continue
         times = {event.event_time_path or "event time": event.event_time, "MSH-7": event.message_time}
         if isinstance(fact, StudyFact):
             times["(0008,0020)"] = fact.event.study_at
-        ahead = {
-            path: at - event.received_at
-            for path, at in times.items()
-            if at is not None and at > event.received_at + tolerance_us
-        }
-        if not ahead:
-            continue
+        ahead = {path: at - event.received_at for path, at in times.items() if at is not None and at > latest}
         row = AnomalyRow(
             kind="clock_ahead",
             subject=event.control_id,
@@ -96,6 +98,9 @@ def of_study(study: ArrivedStudy, outcome: Outcome) -> Iterator[AnomalyRow]:
 
 def shared_instances(studies: Iterable[ArrivedStudy]) -> Iterator[AnomalyRow]:
     """One SOP Instance UID under two studies is two reports, and worth a look."""
+    studies = list(studies)
+    if len(studies) < 2:
+        return
     homes: dict[str, list[tuple[str, int]]] = {}
     for study in studies:
         for fact in study.facts:

@@ -116,12 +116,14 @@ def bonds_of(event: Patient | Decision, rules: Rules) -> Iterator[Bond]:
 
 
 def _said(event: Patient, rules: Rules) -> Iterator[Bond]:
-    targets = hl7_identities(rules, event.source, event.patient)
     pairs = _move if event.trigger == MOVES_PATIENT else PAIRS.get(event.action)
     visit = event.visit_number
     # Only messages about visits name what the visit was called before.
     visits = bool(event.prior_visit_number) and not rules.stands_for_nobody(visit)
-    if not targets or not (pairs or visits):
+    if not (pairs or visits):
+        return
+    targets = hl7_identities(rules, event.source, event.patient)
+    if not targets:
         return
     version = version_of(event, rules.future_tolerance_us)
     priors = resolved(rules, event.source, event.prior_identifiers)

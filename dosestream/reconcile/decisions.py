@@ -55,9 +55,14 @@ class StudyDecisions:
     inclusion: Decision | None = None
 
 
+NOTHING_DECIDED = StudyDecisions()
+
+
 def for_study(decisions: Iterable[Decision], study_instance_uid: str) -> StudyDecisions:
     """The decisions that hold for a study."""
     own = sorted((d for d in decisions if d.study_instance_uid == study_instance_uid), key=order_of)
+    if not own:
+        return NOTHING_DECIDED
     exclusion = _newest([d for d in own if d.kind in EXCLUSIONS])
     held: dict[OrderReference, Decision] = {}
     for decision in own:

@@ -4,42 +4,50 @@ A group is everything joined by order and study identifiers; its patients are co
 the set of facts alone: not on their order, their number of repeats, or when they came to be read.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from dosestream.events.records import Appointment, Decision, Order, Study
+from dosestream.events.records import Appointment, Decision, Order, Report, Study
 from dosestream.reconcile.anomalies import clock_ahead, of_orders, of_study, shared_instances
 from dosestream.reconcile.decisions import for_study
-from dosestream.reconcile.duplicates import duplicate_keys, duplicates, number_of
+from dosestream.reconcile.duplicates import duplicate_keys, duplicates, number_of, repeatable
 from dosestream.reconcile.facts import order_fact, study_fact
-from dosestream.reconcile.identity import PatientId, bare_forms, dicom_identity, hl7_identities
-from dosestream.reconcile.links import link, link_weakly, window_keys
+from dosestream.reconcile.identity import PatientId, bare_forms, dicom_identity, resolved
+from dosestream.reconcile.links import OrderIndex, link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
 from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
-from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, StudyOrderRow, StudyRow
+from dosestream.reconcile.reports import Archive, report_rows
+from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, ReportRow, StudyOrderRow, StudyRow
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.status import CANCELED, DISCONTINUED, PROGRESS
 from dosestream.reconcile.studies import arrived_studies, study_orders, study_row
+from dosestream.reconcile.waiting import why_waiting
 
-E = TypeVar("E", Order, Study, Decision, Appointment)
+E = TypeVar("E", Order, Study, Decision, Appointment, Report)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The facts of one group: messages about orders and appointments, study arrivals, decisions; in any order,
-    repeats allowed."""
+    """The facts of one group: messages about orders, appointments and reports, study arrivals, decisions; in any
+    order, repeats allowed."""
 
     orders: tuple[Order, ...] = ()
     studies: tuple[Study, ...] = ()
     decisions: tuple[Decision, ...] = ()
     appointments: tuple[Appointment, ...] = ()
+    reports: tuple[Report, ...] = ()
+    # Of dose reports whose dose was left out, what `dose_words.written` made of it, by event id.
+    dose_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def patients_named(group: Group, rules: Rules) -> set[PatientId]:
     """Every identity the group's facts name; those without issuer have an empty authority."""
-    named = {p for order in group.orders for p in hl7_identities(rules, order.source, order.patient)}
+    spoken: tuple[Order | Report, ...] = (*group.orders, *group.reports)
+    # The messages of a group mostly name one patient alike.
+    said = {(event.source, event.patient.identifiers) for event in spoken if event.patient is not None}
+    named = {p for source, identifiers in said for p in resolved(rules, source, identifiers)}
     for study in group.studies:
         identity = dicom_identity(rules, study.source, study.patient, study.institution)
         if identity is not None:
@@ -58,7 +66,7 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
         rules: the site's configuration.
         now: the newest tick, microseconds since 1970 UTC.
     """
-    if len(group.orders) + len(group.studies) > rules.group_cap:
+    if len(group.orders) + len(group.studies) + len(group.reports) > rules.group_cap:
         return GroupRows(anomalies=(_too_large(group, rules),))
     facts = [order_fact(event, rules) for event in _once(group.orders)]
     appointments = _once(group.appointments)
@@ -66,14 +74,29 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     instances = [study_fact(event, rules) for event in _once(group.studies)]
     arrived = arrived_studies(instances, rules)
     decided = _once(group.decisions)
+    decisions_of: dict[str, list[Decision]] = {}
+    for decision in decided:
+        decisions_of.setdefault(decision.study_instance_uid, []).append(decision)
     known = {
-        s.study_instance_uid: (s.keys(patients), for_study(decided, s.study_instance_uid)) for s in arrived
+        (uid := study.study_instance_uid): (
+            study.keys(patients),
+            for_study(decisions_of.get(uid, ()), uid),
+        )
+        for study in arrived
     }
-    strong = {uid: link(keys, orders, patients, decisions) for uid, (keys, decisions) in known.items()}
+    index = OrderIndex(orders)
+    strong = {
+        uid: link(keys, index.named_by(keys, decisions), patients, decisions)
+        for uid, (keys, decisions) in known.items()
+    }
     # A parent order is performed through its children: by time alone nothing is its.
     performable = [order for order in orders if not order.is_parent]
-    outcomes = link_weakly(strong, known, performable, patients)
+    outcomes = link_weakly(strong, known, performable, patients, rules.window_us)
     notes = rejected({study.study_instance_uid: study.facts for study in arrived}, decided)
+    outcomes = {
+        uid: replace(found, reason=why_waiting(*known[uid])) if found.state == "waiting" else found
+        for uid, found in outcomes.items()
+    }
     studies: list[StudyRow] = []
     links: list[StudyOrderRow] = []
     answered: dict[str, str] = {}
@@ -82,33 +105,45 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
         outcome = outcomes[study.study_instance_uid]
         uid = study.study_instance_uid
         taken_back = notes.get(uid, NOTHING_REJECTED)
-        studies.append(study_row(study, outcome, known[uid][1], patients, now, taken_back))
+        studies.append(study_row(study, outcome, known[uid][1], patients, now, taken_back, group.dose_words))
         links += study_orders(study, outcome)
         for one in outcome.links:
             answered.setdefault(one.order.key, study.study_instance_uid)
         anomalies += of_study(study, outcome)
-    repeated = duplicates(orders, patients)
+    open_orders = repeatable(orders, patients)
+    repeated = duplicates(open_orders)
     anomalies += shared_instances(arrived)
     anomalies += of_orders(orders, repeated)
     anomalies += clock_ahead([*facts, *instances], rules.future_tolerance_us)
+    reports: list[ReportRow] = []
+    if group.reports:
+        archive = Archive(orders, arrived, answered, patients, rules)
+        reports, doubtful = report_rows(_once(group.reports), archive, rules)
+        anomalies += doubtful
     return GroupRows(
         studies=tuple(studies),
         orders=tuple(
             _order_row(order, answered.get(order.key), repeated.get(order.key), patients, now)
             for order in orders
-            if _is_kept(order)
+            if order.key in answered or _is_kept(order)
         ),
         links=tuple(links),
         anomalies=tuple(anomalies),
-        window_keys=window_keys(
-            strong, {uid: keys for uid, (keys, _) in known.items()}, performable, patients, rules.window_us
-        )
-        | frozenset(duplicate_keys(orders, patients)),
+        window_keys=frozenset(
+            (
+                *window_keys(strong, known, performable, patients, rules.window_us),
+                *duplicate_keys(open_orders),
+            )
+        ),
+        reports=tuple(reports),
     )
 
 
 def _once(events: Iterable[E]) -> list[E]:
     """Each event once, with its first receipt."""
+    events = list(events)
+    if len(events) < 2:
+        return events
     first: dict[str, E] = {}
     for event in events:
         known = first.get(event.event_id)
@@ -127,11 +162,13 @@ def _with_presences(order: ImagingOrder, patients: Patients) -> ImagingOrder:
     if moves:
         last = moves[-1]
         presences += tuple(patients.presences([last.target], last.target_visit))
-    return replace(order, moves=moves, presences=presences)
+    # What was looked up of an order whose patient neither came nor moved stays good.
+    return replace(order, moves=moves, presences=presences) if moves or presences else order
 
 
 def _is_kept(order: ImagingOrder) -> bool:
-    """Whether an order has a row: the site may keep orders only once they got as far as some status."""
+    """Whether an order without study has a row: the site may keep orders only once they got as far as some
+    status. One that a study answers has got there, whatever was said of it: its links have a row to stand on."""
     wanted = order.rules.keep_from_status
     return not wanted or (order.progress is not None and order.progress >= PROGRESS[wanted])
 
@@ -177,7 +214,7 @@ def _order_row(
 
 
 def _too_large(group: Group, rules: Rules) -> AnomalyRow:
-    events: tuple[Order | Study, ...] = (*group.orders, *group.studies)
+    events: tuple[Order | Study | Report, ...] = (*group.orders, *group.studies, *group.reports)
     first = min(events, key=lambda e: e.event_id)
     return AnomalyRow(
         kind="group_too_large",

@@ -7,14 +7,19 @@ from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.status import LIFECYCLE, status_of
 from dosestream.reconcile.version import Version, version_of
 
+# A number that names an order: `p` (placer) or `f` (filler), the number, who issued it (empty: unsaid).
+OrderNumber = tuple[str, str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class OrderFact:
-    """One order message about one procedure. `status` is None where the message moves no status."""
+    """One order message about one procedure. `status` is None where the message moves no status; of `numbers`
+    one that stands for nobody (cleared, on the stop list) is left out."""
 
     event: Order
     version: Version
     status: str | None
+    numbers: tuple[OrderNumber, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,14 @@ def order_fact(event: Order, rules: Rules) -> OrderFact:
     """An order event as a fact."""
     status = status_of(rules.status_table, event.control_code, event.order_status)
     lifecycle = None if status is None else LIFECYCLE.get(status)
-    return OrderFact(event, version_of(event, rules.future_tolerance_us, lifecycle), status)
+    version = version_of(event, rules.future_tolerance_us, lifecycle)
+    placer, filler = event.placer_order_number, event.filler_order_number
+    numbers: list[OrderNumber] = []
+    if not rules.stands_for_nobody(placer):
+        numbers.append(("p", placer, event.placer_issuer))
+    if not rules.stands_for_nobody(filler):
+        numbers.append(("f", filler, event.filler_issuer))
+    return OrderFact(event, version, status, tuple(numbers))
 
 
 def study_fact(event: Study, rules: Rules) -> StudyFact:

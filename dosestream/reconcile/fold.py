@@ -74,10 +74,12 @@ def entry(rank: Rank, precedence: Precedence, event_id: str, received_at: int, c
 
 def merge_entries(one: Entry, other: Entry) -> Entry:
     """Both: the higher precedence stays, equals are joined, a repeated event keeps its first receipt."""
-    first = min(one["first"], other["first"])
+    first = one["first"] if one["first"] < other["first"] else other["first"]
     if one["top"] != other["top"]:
         top = one if one["top"] > other["top"] else other
         return {"top": top["top"], "said": top["said"], "first": first}
+    if one["said"] == other["said"]:
+        return {"top": one["top"], "said": one["said"], "first": first}
     said = dict(one["said"])
     for event_id, receipt in other["said"].items():
         said[event_id] = min(said.get(event_id, receipt), receipt)
@@ -86,13 +88,15 @@ def merge_entries(one: Entry, other: Entry) -> Entry:
 
 def merge(one: Fold, other: Fold) -> Fold:
     """Both folds as one."""
-    out = {name: dict(values) for name, values in one.items()}
+    out = dict(one)
     for name, values in other.items():
-        here = out.setdefault(name, {})
+        here = dict(out.get(name, ()))
         for value, said in values.items():
-            here[value] = merge_entries(here[value], said) if value in here else said
-        if name.startswith(LIST) and len(here) > LIST_CAP:
-            out[name] = {value: here[value] for value in sorted(here)[:LIST_CAP]}
+            known = here.get(value)
+            here[value] = said if known is None else merge_entries(known, said)
+        if len(here) > LIST_CAP and name.startswith(LIST):
+            here = {value: here[value] for value in sorted(here)[:LIST_CAP]}
+        out[name] = here
     return out
 
 
@@ -105,20 +109,22 @@ def fold_of(
     control_id: str,
 ) -> Fold:
     """The fold of one event: what it leaves empty says nothing."""
-    return {
-        name: {value: entry(rank, precedence, event_id, received_at, control_id)}
-        for name, value in values.items()
-        if value
-    }
+    said = entry(rank, precedence, event_id, received_at, control_id)
+    return {name: {value: said} for name, value in values.items() if value}
 
 
 def winner(values: Mapping[str, Entry]) -> Winner | None:
     """The value with the highest (rank, version), None where nothing was said."""
-    return max((_winner(value, said) for value, said in values.items()), key=lambda w: w.order, default=None)
+    if len(values) == 1:
+        return next(_winner(value, said) for value, said in values.items())
+    # Only of the highest is looked who said it: most often one is newer than the others.
+    top = max((said["top"] for said in values.values()), default=None)
+    highest = (_winner(value, said) for value, said in values.items() if said["top"] == top)
+    return max(highest, key=lambda w: w.version, default=None)
 
 
 def _winner(value: str, said: Entry) -> Winner:
-    event_id, received_at = max(said["said"].items(), key=lambda item: (item[1], item[0]))
+    received_at, event_id = max([(at, event_id) for event_id, at in said["said"].items()])
     rank, *precedence = said["top"]
     first_received_at, _, control_id = said["first"]
     version = Version(Precedence(*precedence), received_at, event_id)

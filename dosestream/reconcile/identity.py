@@ -16,6 +16,8 @@ class PatientId(NamedTuple):
 def normal(rules: Rules, authority: str, value: str) -> str:
     """An identifier as its authority writes it: without leading zeros, in capitals, where the site says so."""
     value = value.strip()
+    if not rules.ids_without_case and not rules.ids_without_zeros:
+        return value
     if authority in rules.ids_without_case:
         value = value.upper()
     if authority in rules.ids_without_zeros:
@@ -26,27 +28,30 @@ def normal(rules: Rules, authority: str, value: str) -> str:
 def bare_forms(rules: Rules, value: str) -> set[str]:
     """All ways in which an authority may have filed an identifier that was sent without one."""
     particular = rules.ids_without_case | rules.ids_without_zeros
-    return {value.strip()} | {normal(rules, authority, value) for authority in particular}
+    return {value.strip(), *(normal(rules, authority, value) for authority in particular)}
 
 
 def resolve(rules: Rules, source: str, identifier: Identifier, default: str | None = None) -> PatientId:
     """The identifier with its authority: as sent, else the source's, else `default`; aliases replaced."""
-    authority = identifier.authority if identifier.authority != '""' else ""
-    authority = authority or rules.authority_by_source.get(source, "")
-    if not authority:
-        authority = rules.authority if default is None else default
+    authority = identifier.authority
+    if not authority or authority == '""':
+        authority = rules.authority_by_source.get(source, "") or (
+            rules.authority if default is None else default
+        )
     authority = rules.authority_alias.get(authority, authority)
     return PatientId(authority, normal(rules, authority, identifier.value))
 
 
 def _somebody(rules: Rules, identifier: Identifier, resolved: PatientId) -> bool:
-    return not (rules.stands_for_nobody(identifier.value) or rules.stands_for_nobody(resolved.value))
+    if rules.stands_for_nobody(identifier.value):
+        return False
+    return resolved.value == identifier.value or not rules.stands_for_nobody(resolved.value)
 
 
 def resolved(rules: Rules, source: str, identifiers: tuple[Identifier, ...]) -> tuple[PatientId, ...]:
     """The identities that HL7 identifiers mean, each once; nobody's identifiers left out."""
-    found = ((one, resolve(rules, source, one)) for one in identifiers)
-    return tuple(dict.fromkeys(who for one, who in found if _somebody(rules, one, who)))
+    found = [who for one in identifiers if _somebody(rules, one, who := resolve(rules, source, one))]
+    return tuple(found) if len(found) < 2 else tuple(dict.fromkeys(found))
 
 
 def hl7_identities(rules: Rules, source: str, patient: Demographics | None) -> tuple[PatientId, ...]:

@@ -8,9 +8,10 @@ where no strong key finds or contradicts an order, and only when exactly one fit
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from dosestream.events.records import Decision, Demographics
-from dosestream.reconcile.decisions import StudyDecisions, reference_of
+from dosestream.reconcile.decisions import NOTHING_DECIDED, StudyDecisions, reference_of
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.orders import ImagingOrder
 from dosestream.reconcile.patients import Patients
@@ -18,7 +19,6 @@ from dosestream.reconcile.rules import DAY_US
 from dosestream.reconcile.status import CANCELED, COMPLETED, DISCONTINUED, STARTED
 
 FAR = 2**62
-NOTHING_DECIDED = StudyDecisions()
 ENDED = frozenset({CANCELED, DISCONTINUED})
 BEGUN = frozenset({STARTED, COMPLETED})
 
@@ -100,6 +100,8 @@ def _by_order_number(study: StudyKeys, order: ImagingOrder) -> str | None:
     return placer if placer in study.request_placers else None
 
 
+# What orders are found by.
+NAMES = ("study_instance_uid", "accession_number", "placer_order_number", "filler_order_number")
 # Strongest first: method, and how an order is found by it. Decisions stand above, the window below.
 LADDER: tuple[tuple[str, Callable[[StudyKeys, ImagingOrder], str | None]], ...] = (
     ("study_uid", _by_study_uid),
@@ -107,6 +109,34 @@ LADDER: tuple[tuple[str, Callable[[StudyKeys, ImagingOrder], str | None]], ...] 
     ("accession", _by_request_accession),
     ("order_number", _by_order_number),
 )
+# Method to its place in the ladder.
+RANK = {method: position for position, (method, _) in reversed(list(enumerate(LADDER)))}
+
+
+class OrderIndex:
+    """The orders of a group by what the ladder finds them by, so that a study looks at few of them."""
+
+    def __init__(self, orders: Sequence[ImagingOrder]) -> None:
+        self._orders = orders
+        self._by_name: dict[tuple[str, str], list[int]] = {}
+        # One or two are looked at as fast as looked up.
+        for position, order in enumerate(orders if len(orders) > 2 else ()):
+            for name in NAMES:
+                if value := order.value(name):
+                    self._by_name.setdefault((name, value), []).append(position)
+
+    def named_by(self, study: StudyKeys, decisions: StudyDecisions) -> Sequence[ImagingOrder]:
+        """The orders some rung of the ladder, or a decision, may find for a study, in their order."""
+        if not self._by_name or decisions.linked or decisions.barred:
+            return self._orders
+        named = [
+            ("study_instance_uid", study.study_instance_uid),
+            *(("accession_number", a) for a in (study.accession_number, *study.request_accessions)),
+            *(("placer_order_number", number) for number in study.request_placers),
+            *(("filler_order_number", number) for number in study.request_fillers),
+        ]
+        found = {position for name in named for position in self._by_name.get(name, ())}
+        return [self._orders[position] for position in sorted(found)]
 
 
 def agrees(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
@@ -114,18 +144,23 @@ def agrees(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:
     with one authority absent and neither name nor birth date contradicting. Nobody named contradicts nobody."""
     if study.patient is None or not order.identities:
         return True
-    reference = study.patient
-    theirs = {patients.person(identity) for identity in order.identities}
-    if reference.identity.authority:
-        return patients.person(reference.identity) in theirs
-    value = reference.identity.value
-    mine = [p for p in patients.candidates(value) if patients.person(p) in theirs]
-    mine += [p for p in order.identities if patients.same_identifier(p, value)]
-    return any(not patients.contradicts(identity, reference.demographics) for identity in mine)
+    identity, said = study.patient.identity, study.patient.demographics
+    theirs = {patients.person(p) for p in order.identities}
+    if identity.authority:
+        return patients.person(identity) in theirs
+    for named in order.identities:
+        if patients.same_identifier(named, identity.value) and not patients.contradicts(named, said):
+            return True
+    return any(
+        patients.person(p) in theirs and not patients.contradicts(p, said)
+        for p in patients.candidates(identity.value)
+    )
 
 
 def decided(orders: Sequence[ImagingOrder], decisions: Sequence[Decision]) -> list[ImagingOrder]:
     """The orders that decisions mean."""
+    if not decisions:
+        return []
     return [order for order in orders if any(_means(decision, order) for decision in decisions)]
 
 
@@ -146,27 +181,25 @@ def link(
         links = [Link(order, "decision", order.key) for order in chosen]
         return Outcome("linked", links=tuple(sorted(links, key=_preference)))
     barred = {order.key for order in decided(orders, decisions.barred)}
-    found: list[list[Link]] = []
-    for method, finds in LADDER:
-        found.append(
-            [
-                Link(order, method, key)
-                for order in orders
-                if order.key not in barred and (key := finds(study, order))
-            ]
-        )
+    possible = [order for order in orders if order.key not in barred] if barred else orders
+    found = [
+        [Link(order, method, key) for order in possible if (key := finds(study, order))]
+        for method, finds in LADDER
+    ]
     everyone = _strongest([link for rung in found for link in rung])
     if study.patients_disagree:
         return Outcome("conflict", candidates=everyone, reason="reports name different patients")
-    agreeing = [[link for link in rung if agrees(study, link.order, patients)] for rung in found]
-    if any(rung and not good for rung, good in zip(found, agreeing, strict=True)):
-        return Outcome("conflict", candidates=everyone, reason="the order is another patient's")
-    rungs = [{id(link.order) for link in rung} for rung in agreeing if rung]
-    if any(one.isdisjoint(other) for i, one in enumerate(rungs) for other in rungs[i + 1 :]):
-        return Outcome("conflict", candidates=everyone, reason="identifiers name different orders")
-    links_ = _strongest([link for rung in agreeing for link in rung])
-    if not links_:
+    if not everyone:
         return Outcome("waiting")
+    links_ = tuple(one for one in everyone if agrees(study, one.order, patients))
+    same_patient = {id(one.order) for one in links_}
+    rungs = [{id(link.order) for link in rung} for rung in found if rung]
+    if any(rung.isdisjoint(same_patient) for rung in rungs):
+        return Outcome("conflict", candidates=everyone, reason="the order is another patient's")
+    # Where one order was found all rungs found it.
+    for one, other in combinations(rungs, 2) if len(links_) > 1 else ():
+        if same_patient.isdisjoint(one & other):
+            return Outcome("conflict", candidates=everyone, reason="identifiers name different orders")
     if len({patients.person(one.order.identities[0]) for one in links_ if one.order.identities}) > 1:
         return Outcome("ambiguous", candidates=links_, reason="its orders are of several patients")
     if study.patient is None:
@@ -207,26 +240,32 @@ def link_weakly(
     studies: Mapping[str, tuple[StudyKeys, StudyDecisions]],
     orders: Sequence[ImagingOrder],
     patients: Patients,
+    window_us: int,
 ) -> dict[str, Outcome]:
     """Outcomes with window links: for studies that wait, among orders no study has by strong evidence.
 
     Exactly one order must fit the study, and the order no other waiting study; else all of them are ambiguous.
     A procedure code that both sides name narrows the candidates.
     """
+    waiting = [uid for uid, outcome in outcomes.items() if outcome.state == "waiting"]
+    if not waiting:
+        return dict(outcomes)
     taken = {one.order.key for outcome in outcomes.values() for one in outcome.links}
     free = [order for order in orders if order.key not in taken]
+    by_day: dict[tuple[str | None, int], list[ImagingOrder]] = {}
+    for order in free:
+        if order.scheduled_at is not None:
+            by_day.setdefault((order.modality_family, order.scheduled_at // DAY_US), []).append(order)
     candidates: dict[str, list[ImagingOrder]] = {}
-    for uid, outcome in outcomes.items():
-        if outcome.state == "waiting":
-            study, decisions = studies[uid]
-            barred = {order.key for order in decided(free, decisions.barred)}
-            fitting = [o for o in free if o.key not in barred and fits(study, o, patients)]
-            same = [
-                o
-                for o in fitting
-                if study.procedure_code and o.value("procedure_code") == study.procedure_code
-            ]
-            candidates[uid] = same if len(same) == 1 else fitting
+    for uid in waiting:
+        study, decisions = studies[uid]
+        near = [o for day in _days(study, window_us) for o in by_day.get((study.modality_family, day), ())]
+        barred = {order.key for order in decided(near, decisions.barred)}
+        fitting = [o for o in near if o.key not in barred and fits(study, o, patients)]
+        same = [
+            o for o in fitting if study.procedure_code and o.value("procedure_code") == study.procedure_code
+        ]
+        candidates[uid] = same if len(same) == 1 else fitting
     wanted = Counter(order.key for fitting in candidates.values() for order in fitting)
     out = dict(outcomes)
     for uid, fitting in candidates.items():
@@ -241,23 +280,30 @@ def link_weakly(
     return out
 
 
+def _days(study: StudyKeys, window_us: int) -> range:
+    """The days that the window around a study touches, counted from 1970 UTC."""
+    if study.study_at is None:
+        return range(0)
+    return range((study.study_at - window_us) // DAY_US, (study.study_at + window_us) // DAY_US + 1)
+
+
 def window_keys(
     strong: Mapping[str, Outcome],
-    studies: Mapping[str, StudyKeys],
+    studies: Mapping[str, tuple[StudyKeys, StudyDecisions]],
     orders: Sequence[ImagingOrder],
     patients: Patients,
     window_us: int,
-) -> frozenset[str]:
+) -> set[str]:
     """What joins a group with others for the window: `w:patient|modality family|day` of every study that waits
     (each day of its window) and of every order that no study has by strong evidence."""
     keys: set[str] = set()
     for uid, outcome in strong.items():
-        study = studies[uid]
-        if outcome.state != "waiting" or study.patient is None or study.modality_family is None:
+        if outcome.state != "waiting":
             continue
-        if study.study_at is None:
+        study, _ = studies[uid]
+        days = _days(study, window_us)
+        if not days or study.patient is None or study.modality_family is None:
             continue
-        days = range((study.study_at - window_us) // DAY_US, (study.study_at + window_us) // DAY_US + 1)
         whom = {patients.person(p).value for p in meant(study.patient, patients)} or {
             study.patient.identity.value
         }
@@ -271,7 +317,7 @@ def window_keys(
         day = order.scheduled_at // DAY_US
         persons = {patients.person(p).value for p in order.identities}
         keys |= {f"w:{who}|{order.modality_family}|{day}" for who in persons}
-    return frozenset(keys)
+    return keys
 
 
 def _several_patients(study: StudyKeys, patients: Patients) -> bool:
@@ -300,9 +346,9 @@ def _preference(one: Link) -> tuple[int, str, str]:
 def _strongest(links: Sequence[Link]) -> tuple[Link, ...]:
     """Each order once, with its strongest evidence; the primary first: strongest evidence, then the earliest
     schedule, then the lowest filler number."""
-    best: dict[int, tuple[int, Link]] = {}
-    rank = {method: position for position, (method, _) in reversed(list(enumerate(LADDER)))}
+    best: dict[int, Link] = {}
     for one in links:
-        best.setdefault(id(one.order), (rank[one.method], one))
-
-    return tuple(one for _, one in sorted(best.values(), key=lambda item: (item[0], *_preference(item[1]))))
+        best.setdefault(id(one.order), one)
+    if len(best) < 2:
+        return tuple(best.values())
+    return tuple(sorted(best.values(), key=lambda one: (RANK[one.method], *_preference(one))))

@@ -44,10 +44,10 @@ def beside(fold: Fold) -> dict[PatientId, Version]:
 
 def mutual(folds: Mapping[PatientId, Fold]) -> dict[frozenset[PatientId], Version]:
     """The pairs that name each other, and the newest word of it."""
-    lists = {who: beside(fold) for who, fold in folds.items()}
+    lists = {who: those for who, fold in folds.items() if (those := beside(fold))}
     return {
         frozenset((who, other)): max(version, lists[other][who])
         for who, others in lists.items()
         for other, version in others.items()
-        if who in lists.get(other, ())
+        if other in lists and who in lists[other]
     }

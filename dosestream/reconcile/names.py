@@ -2,8 +2,10 @@
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 
+@lru_cache(maxsize=4096)
 def normal_form(name: str) -> tuple[str, str]:
     """Family and given name of a DICOM PN: without accents, case, punctuation; ideographic groups left out."""
     parts = name.split("=")[0].split("^")

@@ -6,7 +6,7 @@ procedure renames its row; any other message with another accession makes a new 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from operator import attrgetter
 from typing import NamedTuple
 
 from dosestream.events.records import Appointment, Order
@@ -14,17 +14,19 @@ from dosestream.reconcile import appointments, presence
 from dosestream.reconcile.appointments import Booking, bookings
 from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.components import Components
-from dosestream.reconcile.facts import OrderFact
+from dosestream.reconcile.facts import OrderFact, OrderNumber
 from dosestream.reconcile.identity import PatientId, hl7_identities
+from dosestream.reconcile.lazy import lazy
 from dosestream.reconcile.modality import family
 from dosestream.reconcile.presence import Presence
 from dosestream.reconcile.replacement import removals
 from dosestream.reconcile.rules import Rules
-from dosestream.reconcile.standing import Held, Word, held, words_of
+from dosestream.reconcile.standing import Held, Word, held, standing, words_of
 from dosestream.reconcile.status import PROGRESS
 from dosestream.reconcile.version import ABSENT
 
 CLEARED = '""'
+VERSION = attrgetter("version")
 # Control codes with which an order begins: their ORC-9 is when it was ordered.
 BEGINS = frozenset({"NW", "SN", "PA", "CH", "RO"})
 PARENT, CHILD = "PA", "CH"
@@ -62,89 +64,93 @@ class ImagingOrder:
     def _newest(self, wanted: Callable[[OrderFact], object]) -> OrderFact | None:
         return next((f for f in reversed(self.facts) if wanted(f)), None)
 
-    @cached_property
-    def _fields(self) -> dict[str, Found | None]:
+    @lazy
+    def _values(self) -> dict[str, str | None]:
         """What was looked up already: links ask for the same few fields again and again."""
         return {}
 
-    def field(self, name: str) -> Found | None:
+    def value(self, name: str) -> str | None:
         """The newest value of a text field, None where nothing was said or the newest word clears it."""
-        known = self._fields
+        known = self._values
         if name not in known:
-            known[name] = self._field(name)
+            said = ""
+            for fact in reversed(self.facts):
+                if said := getattr(fact.event, name):
+                    break
+            known[name] = said if said and said != CLEARED else None
         return known[name]
 
-    def _field(self, name: str) -> Found | None:
-        fact = self._newest(lambda f: getattr(f.event, name))
-        if fact is None or getattr(fact.event, name) == CLEARED:
+    def field(self, name: str) -> Found | None:
+        """The newest value of a text field and who said it first."""
+        value = self.value(name)
+        if value is None:
             return None
-        value = getattr(fact.event, name)
-        return Found(value, self.first(lambda f: getattr(f.event, name) == value))
+        for fact in self._received:
+            if getattr(fact.event, name) == value:
+                break
+        return Found(value, fact)
+
+    @lazy
+    def _received(self) -> list[OrderFact]:
+        """Its messages by first receipt."""
+        return sorted(self.facts, key=lambda f: (f.event.received_at, f.event.event_id))
 
     def first(self, wanted: Callable[[OrderFact], object]) -> OrderFact:
         """The message first received of those that say it; some must."""
-        return min(
-            (f for f in self.facts if wanted(f)), key=lambda f: (f.event.received_at, f.event.event_id)
-        )
+        return next(f for f in self._received if wanted(f))
 
-    def value(self, name: str) -> str | None:
-        """The newest value of a text field."""
-        found = self.field(name)
-        return None if found is None else found.value
-
-    @cached_property
+    @lazy
     def procedure(self) -> OrderFact | None:
         """The newest message that names the procedure; code, scheme and meaning belong together."""
         fact = self._newest(lambda f: f.event.procedure_code or f.event.procedure_meaning)
         return None if fact is None or fact.event.procedure_code == CLEARED else fact
 
-    @cached_property
+    @lazy
     def status(self) -> Held | None:
         """The status that holds, of all that messages, appointments and the patient's arrivals say."""
-        return held(
-            [
-                *words_of(self.facts),
-                *self.removed,
-                *appointments.words(self.bookings),
-                *presence.words(
-                    self.presences, self.value("visit_number"), self.scheduled_at, self.rules.window_us
-                ),
-            ]
-        )
+        words = [*words_of(self.standing), *self.removed, *appointments.words(self.bookings)]
+        if self.presences:
+            visit, window_us = self.value("visit_number"), self.rules.window_us
+            words += presence.words(self.presences, visit, self.scheduled_at, window_us)
+        return held(words)
 
-    @cached_property
+    @lazy
+    def standing(self) -> list[OrderFact]:
+        """Its messages that say a status, the oldest first, without the requests that were refused later."""
+        return standing(self.facts)
+
+    @lazy
     def progress(self) -> int | None:
         """How far it ever got (rank of `status.PROGRESS`), None where no status was ever said."""
         said = [f.status for f in self.facts if f.status] + ([self.status.status] if self.status else [])
         return max((PROGRESS.get(status, 0) for status in said), default=None)
 
-    @cached_property
+    @lazy
     def is_parent(self) -> bool:
         """Whether it was split into child orders (ORC-1 PA): the children are performed, not it."""
-        codes = {f.event.control_code for f in self.facts}
+        codes = [f.event.control_code for f in self.facts]
         return PARENT in codes and CHILD not in codes
 
-    @cached_property
+    @lazy
     def scheduled_at(self) -> int | None:
         """When it is scheduled, microseconds since 1970 UTC: the newest word of orders and appointments."""
         fact = self._newest(lambda f: f.event.scheduled_at is not None or f.event.scheduled_cleared)
-        booked = max(
-            (b for b in self.bookings if b.scheduled_at is not None), key=lambda b: b.version, default=None
-        )
-        if booked is not None and (fact is None or booked.version > fact.version):
-            return booked.scheduled_at
+        if self.bookings:
+            timed = [b for b in self.bookings if b.scheduled_at is not None]
+            booked = max(timed, key=VERSION, default=None)
+            if booked is not None and (fact is None or booked.version > fact.version):
+                return booked.scheduled_at
         return None if fact is None else fact.event.scheduled_at
 
-    @cached_property
+    @lazy
     def ordered_at(self) -> int | None:
         """When it was ordered: as the newest message that began it says, else as the oldest that has a time."""
         began = self._newest(lambda f: f.event.ordered_at is not None and f.event.control_code in BEGINS)
         if began is None:
-            timed = [f for f in self.facts if f.event.ordered_at is not None]
-            began = min(timed, key=lambda f: f.version, default=None)
+            began = next((f for f in self.facts if f.event.ordered_at is not None), None)
         return None if began is None else began.event.ordered_at
 
-    @cached_property
+    @lazy
     def when(self) -> int | None:
         """When it is about: its schedule, else when it was ordered, else the newest message's own time."""
         for known in (self.scheduled_at, self.ordered_at):
@@ -153,28 +159,32 @@ class ImagingOrder:
         at = max(f.version.precedence.event_time for f in self.facts)
         return None if at == ABSENT else at
 
-    @cached_property
+    @lazy
     def modality_family(self) -> str | None:
         """The modality as the window sees it."""
         return family(self.value("modality"))
 
-    @cached_property
+    @lazy
+    def _named(self) -> tuple[OrderFact | None, tuple[PatientId, ...]]:
+        """The newest message that names a patient, and whom it names."""
+        for fact in reversed(self.facts):
+            if found := hl7_identities(self.rules, fact.event.source, fact.event.patient):
+                return fact, found
+        return None, ()
+
+    @property
     def patient(self) -> OrderFact | None:
         """The newest message that names a patient."""
-        return self._newest(lambda f: self.identities_of(f.event))
+        return self._named[0]
 
-    @cached_property
+    @lazy
     def identities(self) -> tuple[PatientId, ...]:
         """The patient's identities as that message names them, the first one leading; before them the one to
         whom its visit was moved since."""
-        named = () if self.patient is None else self.identities_of(self.patient.event)
+        named = self._named[1]
         return (self.moves[-1].target, *named) if self.moves else named
 
-    def identities_of(self, event: Order) -> tuple[PatientId, ...]:
-        """The identities a message names."""
-        return hl7_identities(self.rules, event.source, event.patient)
-
-    @cached_property
+    @lazy
     def key(self) -> str:
         """Identity of the row: what it is known by, the accession first."""
         names = ("accession_number", "requested_procedure_id", "placer_order_number", "filler_order_number")
@@ -186,11 +196,10 @@ def imaging_orders(
     facts: Iterable[OrderFact], rules: Rules, appointed: Iterable[Appointment] = ()
 ) -> tuple[ImagingOrder, ...]:
     """The rows of a group's order messages, moved by its appointments."""
-    ordered = sorted(facts, key=lambda f: f.version)
-    numbered = [f for f in ordered if _numbers(f.event, rules)]
-    loose = [f for f in ordered if not _numbers(f.event, rules)]
-    orders = [_rows(order) for order in _orders(numbered, rules)]
+    ordered = sorted(facts, key=VERSION)
+    orders = [_rows(order) for order in _orders([f for f in ordered if f.numbers])]
     rows = [row for order in orders for row in order]
+    loose = [f for f in ordered if not f.numbers]
     spoken = [(fact, [row for row in rows if _names(row, fact, rules)]) for fact in loose]
     alone: dict[tuple[str, str], list[OrderFact]] = {}
     for fact, joined in spoken:
@@ -199,12 +208,12 @@ def imaging_orders(
         if not joined:
             alone.setdefault(_loose_key(fact.event, rules), []).append(fact)
     built = [
-        ImagingOrder(tuple(sorted(row, key=lambda f: f.version)), rules, removed=removed)
+        ImagingOrder(tuple(sorted(row, key=VERSION)), rules, removed=removed)
         for order in orders
         for row, removed in zip(order, removals(order), strict=True)
     ]
     built += [
-        ImagingOrder(tuple(sorted(use, key=lambda f: f.version)), rules)
+        ImagingOrder(tuple(sorted(use, key=VERSION)), rules)
         for row in alone.values()
         for use in _uses(row, rules.accession_us)
     ]
@@ -248,6 +257,9 @@ def _booked(
     orders: Iterable[ImagingOrder], booked: Sequence[tuple[Booking, frozenset[str]]]
 ) -> Iterator[ImagingOrder]:
     """The orders with the appointments that name them."""
+    if not booked:
+        yield from orders
+        return
     for order in orders:
         names = (("p", "placer_order_number"), ("f", "filler_order_number"), ("a", "accession_number"))
         known = {f"{kind}:{value}" for kind, name in names if (value := order.value(name))}
@@ -281,32 +293,27 @@ def _names(row: Sequence[OrderFact], fact: OrderFact, rules: Rules) -> bool:
     return name == "study_instance_uid" and bool(said)
 
 
-def _orders(facts: Sequence[OrderFact], rules: Rules) -> list[list[OrderFact]]:
+def _orders(facts: Sequence[OrderFact]) -> list[list[OrderFact]]:
     """Messages by order: joined by placer or filler number, an absent issuer being any issuer's."""
+    # Nearly always all of them name one number.
+    if facts and set(facts[0].numbers).intersection(*(f.numbers for f in facts)):
+        return [list(facts)]
     issuers: dict[tuple[str, str], set[str]] = {}
     for fact in facts:
-        for kind, number, issuer in _numbers(fact.event, rules):
+        for kind, number, issuer in fact.numbers:
             issuers.setdefault((kind, number), set()).update({issuer} - {""})
 
-    def node(kind: str, number: str, issuer: str) -> tuple[str, str, str]:
+    def node(named: OrderNumber) -> OrderNumber:
+        kind, number, issuer = named
         return kind, number, issuer or min(issuers[kind, number], default="")
 
-    joined: Components[tuple[str, str, str]] = Components()
+    joined: Components[OrderNumber] = Components()
     for fact in facts:
-        joined.join(node(*number) for number in _numbers(fact.event, rules))
-    orders: dict[tuple[str, str, str], list[OrderFact]] = {}
+        joined.join(node(number) for number in fact.numbers)
+    orders: dict[OrderNumber, list[OrderFact]] = {}
     for fact in facts:
-        orders.setdefault(joined.find(node(*_numbers(fact.event, rules)[0])), []).append(fact)
+        orders.setdefault(joined.find(node(fact.numbers[0])), []).append(fact)
     return list(orders.values())
-
-
-def _numbers(event: Order, rules: Rules) -> list[tuple[str, str, str]]:
-    """The numbers that name the order; one that stands for nobody (cleared, on the stop list) names none."""
-    named = (
-        ("p", event.placer_order_number, event.placer_issuer),
-        ("f", event.filler_order_number, event.filler_issuer),
-    )
-    return [(kind, number, issuer) for kind, number, issuer in named if not rules.stands_for_nobody(number)]
 
 
 def _procedure(event: Order) -> tuple[str, str] | None:
@@ -318,6 +325,10 @@ def _procedure(event: Order) -> tuple[str, str] | None:
 
 def _rows(facts: Sequence[OrderFact]) -> list[list[OrderFact]]:
     """One order's messages (oldest first) by row; what names no row speaks of every row."""
+    # Nearly always they all name one procedure, and alike.
+    said = {(f.event.accession_number, _procedure(f.event)) for f in facts}
+    if len(said - {("", None)}) < 2:
+        return [list(facts)]
     rows: Components[tuple[str, str]] = Components()
     accessions_of: dict[tuple[str, str], list[tuple[str, str]]] = {}
     seen: list[tuple[str, str]] = []

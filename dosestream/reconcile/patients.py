@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
-from dosestream.events.records import Demographics, Order, Patient
+from dosestream.events.records import Demographics, Order, Patient, Report
 from dosestream.reconcile import listing, presence, visits
 from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.components import Components
 from dosestream.reconcile.fold import Fold, Rank, Winner, fold_of, merge, newest, winner
 from dosestream.reconcile.identity import PatientId, bare_forms, hl7_identities, normal
+from dosestream.reconcile.lazy import lazy
 from dosestream.reconcile.merge import Holding, merged, path, survivor
 from dosestream.reconcile.names import contradict
 from dosestream.reconcile.person import linked, persons
@@ -26,14 +26,16 @@ PATHS: Mapping[str, str] = {"name": "PID-5", "birth_date": "PID-7", "sex": "PID-
 # A person's record is deleted: what it said is cleared, by version. A23 deletes a visit, which says nothing of
 # the person.
 DELETES_PERSON = "A29"
+# Whose word counts for more, whatever was said later.
+RANKS: Mapping[type, Rank] = {Patient: Rank.ADT, Order: Rank.ORDER, Report: Rank.REPORT}
 
 
-def demographics_of(event: Patient | Order, rules: Rules) -> Iterator[tuple[PatientId, Fold]]:
+def demographics_of(event: Patient | Order | Report, rules: Rules) -> Iterator[tuple[PatientId, Fold]]:
     """What an event says about patients, filed under each identifier it names."""
     patient = event.patient
     if patient is None or (isinstance(event, Order) and not rules.orders_update_patients):
         return
-    rank = Rank.ADT if isinstance(event, Patient) else Rank.ORDER
+    rank = RANKS[type(event)]
     who_says = (
         rank,
         precedence_of(event, rules.future_tolerance_us),
@@ -43,20 +45,22 @@ def demographics_of(event: Patient | Order, rules: Rules) -> Iterator[tuple[Pati
     )
     said = _values(event, patient)
     if isinstance(event, Patient):
-        said |= presence.folded(event) | visits.ended(event)
+        said |= presence.folded(event)
+        said |= visits.ended(event)
     fold = fold_of(said, *who_says)
     identities = hl7_identities(rules, event.source, patient)
     if len(identities) == 1 or (isinstance(event, Patient) and event.action == "delete"):
-        yield from ((identity, fold) for identity in identities)
+        for identity in identities:
+            yield identity, fold
     else:
         for identity, listed in listing.folded(identities, *who_says):
             yield identity, merge(fold, listed)
 
 
-def _values(event: Patient | Order, patient: Demographics) -> dict[str, str]:
+def _values(event: Patient | Order | Report, patient: Demographics) -> dict[str, str]:
     if isinstance(event, Patient) and event.action == "delete":
         return dict.fromkeys(FIELDS, CLEARED) if event.trigger == DELETES_PERSON else {}
-    return {name: getattr(patient, name) for name in FIELDS}
+    return {"name": patient.name, "birth_date": patient.birth_date, "sex": patient.sex}
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,10 @@ class Patients:
     bonds: tuple[Bond, ...] = ()
     rules: Rules = field(default_factory=Rules)
 
-    @cached_property
+    @lazy
     def holding(self) -> Holding[PatientId]:
         """The merges that hold, by prior."""
-        return merged(self.bonds, self._over)
+        return merged(self.bonds, self._over) if self.bonds else {}
 
     def _over(self, bond: Bond) -> bool:
         """Whether a merge ended because an ADT message named the merged-away patient later."""
@@ -87,24 +91,24 @@ class Patients:
         since = bond.version.precedence
         return any(w is not None and w.rank >= Rank.ADT and w.version.precedence > since for w in own)
 
-    @cached_property
+    @lazy
     def known(self) -> frozenset[PatientId]:
         """Every identity that was named."""
         return frozenset(self.folds) | {p for bond in self.bonds for p in bond.pair}
 
     def survivor(self, patient: PatientId) -> PatientId:
         """The identity this one was finally merged into, itself where it was not."""
-        return survivor(self.holding, patient)
+        return survivor(self.holding, patient) if self.bonds else patient
 
     def merges_behind(self, patient: PatientId) -> list[Bond]:
         """The merges that lead from an identity to its survivor."""
         return [edge.bond for edge in path(self.holding, patient)]
 
-    @cached_property
+    @lazy
     def _listed(self) -> dict[frozenset[PatientId], Version]:
         return listing.mutual(self.folds)
 
-    @cached_property
+    @lazy
     def _persons(self) -> dict[PatientId, PatientId]:
         if not self.bonds and not self._listed:
             return {}
@@ -115,7 +119,7 @@ class Patients:
         """The identity that stands for a person: equal for all that were merged, linked or listed together."""
         return self._persons.get(patient, patient)
 
-    @cached_property
+    @lazy
     def _connected(self) -> dict[PatientId, frozenset[PatientId]]:
         """Everyone whom bonds of any kind, in force or not, and lists of identifiers lead to."""
         joined: Components[PatientId] = Components()
@@ -131,12 +135,13 @@ class Patients:
         out = set(named)
         for who in tuple(out):
             if not who.authority:
-                out |= set(self._filed(who.value))
-        for who in tuple(out):
-            out |= self._connected.get(who, frozenset())
-        return out | {other for who in out for other in listing.beside(self.folds.get(who, {}))}
+                out.update(self._filed(who.value))
+        if self.bonds or self._listed:
+            for who in tuple(out):
+                out |= self._connected.get(who, frozenset())
+        return out.union(*(listing.beside(self.folds[who]) for who in out if who in self.folds))
 
-    @cached_property
+    @lazy
     def _by_value(self) -> dict[str, list[PatientId]]:
         found: dict[str, list[PatientId]] = {}
         for who in self.known:
@@ -152,7 +157,7 @@ class Patients:
         """Whether an identifier sent without authority may be this patient's."""
         return patient.value == normal(self.rules, patient.authority, value)
 
-    @cached_property
+    @lazy
     def _merged_into(self) -> dict[PatientId, list[PatientId]]:
         into: dict[PatientId, list[PatientId]] = {}
         for prior in self.holding:
@@ -163,9 +168,13 @@ class Patients:
         """The surviving identities whom a bare identifier may mean, in any authority."""
         return tuple(sorted({self.survivor(p) for p in self._filed(value)}))
 
-    @cached_property
+    def by_value(self, value: str) -> Sequence[PatientId]:
+        """Every identity with exactly this identifier, in any authority."""
+        return self._by_value.get(value, ())
+
+    @lazy
     def _visits(self) -> Holding[Visit]:
-        return visits.moved(self.bonds, self.survivor)
+        return visits.moved(self.bonds, self.survivor) if self.bonds else {}
 
     def moves_of(self, named: Sequence[PatientId], visit: str | None, said: Version) -> tuple[Bond, ...]:
         """The moves that made a visit another patient's, the last one's target being whose it is now.
@@ -176,7 +185,7 @@ class Patients:
             said: the message's version: where messages that name a merged-away patient are taken at their
                 word, so are those that name a visit's former patient.
         """
-        for who in named if visit else ():
+        for who in named if visit and self._visits else ():
             edges = path(self._visits, Visit(self.survivor(who), visit or ""))
             if not self.rules.follow_merges:
                 edges = edges if all(edge.bond.version > said for edge in edges) else []
@@ -190,6 +199,8 @@ class Patients:
         who = self.survivor(patient)
         own = self.folds.get(who, {})
         away = self._merged_into.get(who, [])
+        if not away:
+            return {name: held for name in FIELDS if (held := winner(own.get(name, {}))) is not None}
         out = {}
         for name in FIELDS:
             strong = [winner(own.get(name, {}))]
@@ -211,23 +222,24 @@ class Patients:
         are shown as that one. What speaks of a visit that was deleted since is left out."""
         found = []
         for who in dict.fromkeys(map(self.survivor, named)):
-            mine = survivor(self._visits, Visit(who, visit or ""))
             for one in (who, *self._merged_into.get(who, ())):
                 fold = self.folds.get(one, {})
-                for came in presence.read(fold.get(presence.FIELD, {})):
+                for came in presence.read(fold[presence.FIELD]) if presence.FIELD in fold else ():
                     if visits.has_ended(fold, came.visit_number, came.version):
                         continue
+                    mine = survivor(self._visits, Visit(who, visit or ""))
                     same = visit and survivor(self._visits, Visit(who, came.visit_number)) == mine
                     found.append(came._replace(visit_number=visit) if same and visit else came)
         return found
 
     def contradicts(self, patient: PatientId, report: Demographics) -> bool:
         """Whether a report's name or birth date is none that this patient ever had."""
+        said = [(name, value) for name in ("name", "birth_date") if (value := getattr(report, name))]
+        if not said:
+            return False
         who = self.survivor(patient)
         folds = [self.folds.get(p, {}) for p in (who, *self._merged_into.get(who, ()))]
-        return any(
-            contradict(name, getattr(report, name), _ever(folds, name)) for name in ("name", "birth_date")
-        )
+        return any(contradict(name, value, _ever(folds, name)) for name, value in said)
 
     def row(self, patient: PatientId) -> PatientRow:
         """The row of dose.patient."""

@@ -4,7 +4,7 @@ An A10 speaks of a step of the same visit, or, where one of them names no visit,
 window around it. It moves a step only from SCHEDULED, as the step stood when the patient came.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dosestream.events.records import Patient
@@ -51,7 +51,7 @@ def read(values: Mapping[str, Entry]) -> list[Presence]:
 
 
 def words(
-    presences: Iterable[Presence], visit_number: str | None, scheduled_at: int | None, window_us: int
+    presences: Sequence[Presence], visit_number: str | None, scheduled_at: int | None, window_us: int
 ) -> list[Word]:
     """What the patient's arrivals say of a step's status."""
     return [

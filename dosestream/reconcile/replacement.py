@@ -46,6 +46,10 @@ def removals(rows: Sequence[Sequence[OrderFact]]) -> Iterator[tuple[Word, ...]]:
     Args:
         rows: the order's messages by row; what names no row is in all of them.
     """
+    if len(rows) == 1 or not any(f.event.control_code == CODE for row in rows for f in row):
+        for _ in rows:
+            yield ()
+        return
     naming = [[f for f in row if names_a_row(f)] for row in rows]
     updates: dict[MessageKey, list[OrderFact]] = {}
     for facts in naming:

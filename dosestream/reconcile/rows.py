@@ -108,6 +108,27 @@ class AnomalyRow:
     first_seen_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRow:
+    """One radiology report.
+
+    Attributes:
+        text_of: event id of the message whose text holds, None where none has a text.
+        text_digest: that text's digest: texts themselves may be long and stay with their messages.
+        reported_at: as the newest message says.
+        finalized_at: when it was first final, corrected or authenticated.
+    """
+
+    report_key: str
+    study_instance_uid: str | None
+    accession_number: str | None
+    status: str | None
+    text_of: str | None
+    text_digest: str | None
+    reported_at: int | None
+    finalized_at: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class GroupRows:
     """Everything derived from one group.
@@ -121,6 +142,7 @@ class GroupRows:
     links: tuple[StudyOrderRow, ...] = ()
     anomalies: tuple[AnomalyRow, ...] = ()
     window_keys: frozenset[str] = frozenset()
+    reports: tuple[ReportRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

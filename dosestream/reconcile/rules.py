@@ -6,16 +6,17 @@ Every derived row carries the hash; a row with another hash is derived again.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import orjson
 
+from dosestream.reconcile.lazy import lazy
 from dosestream.reconcile.status import STATUS_TABLE, TRANSITIONS
 from dosestream.settings import Settings
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
+NOT_DERIVED = frozenset({"lateness_us", "idle_us"})
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,28 @@ class Rules:
     accession_us: int = 365 * DAY_US
     orders_update_patients: bool = True
     group_cap: int = 5000
+    # What is usual of a source: it decides nothing, so it is no part of the hash.
+    lateness_us: int = HOUR_US
+    idle_us: int = 4 * HOUR_US
 
-    @cached_property
+    @lazy
     def hash(self) -> str:
-        """Sixteen hex digits over everything above."""
+        """Sixteen hex digits over everything above that derivation depends on."""
         values = {
             name: sorted(value) if isinstance(value, frozenset) else value
-            for name, value in self.__dict__.items()
+            for name in self.__dataclass_fields__.keys() - NOT_DERIVED
+            for value in (getattr(self, name),)
         }
         text = orjson.dumps(values, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
         return hashlib.sha256(text).hexdigest()[:16]
 
     def stands_for_nobody(self, identifier: str) -> bool:
         """Whether an identifier connects nothing: empty, cleared or on the stop list."""
-        return identifier in ("", '""') or identifier.strip().upper() in self.stop_list
+        return (
+            not identifier
+            or identifier == '""'
+            or (bool(self.stop_list) and identifier.strip().upper() in self.stop_list)
+        )
 
 
 def rules_from(settings: Settings) -> Rules:
@@ -88,4 +97,6 @@ def rules_from(settings: Settings) -> Rules:
         accession_us=matching.accession_days * DAY_US,
         orders_update_patients=matching.orders_update_patients,
         group_cap=matching.group_cap,
+        lateness_us=int(settings.clock.lateness_minutes * MINUTE_US),
+        idle_us=int(settings.clock.idle_minutes * MINUTE_US),
     )

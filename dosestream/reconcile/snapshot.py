@@ -5,7 +5,7 @@ holds no rows and no outcome, only what can still decide one:
 
 - of a patient the fold of each field, and every bond, also one that does not hold now: a later word may change
   which holds;
-- of orders, appointments, studies and decisions every message once, with its first receipt. Nothing more is
+- of orders, appointments, studies, reports and decisions every message once, with its first receipt. Nothing more is
   dropped: a value superseded today is looked up again when its XO turns out to rename another row, when a
   decision is withdrawn, as the first receipt of a value that comes back, or when a repeat with an earlier
   receipt decides a tie; and an identifier named once goes on joining its group.
@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from dosestream.events.records import CLASSES, Appointment, Decision, Order, Patient, Study
+from dosestream.events.records import CLASSES, Appointment, Decision, Order, Patient, Report, Study
 from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.bonds import Bond, Kind, bonds_of
 from dosestream.reconcile.decisions import decision_keys
@@ -27,10 +27,11 @@ from dosestream.reconcile.facts import order_keys
 from dosestream.reconcile.fold import Fold, Rank, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import demographics_of
+from dosestream.reconcile.reports import report_keys
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.version import Precedence, Version
 
-Fact = Order | Appointment | Study | Decision
+Fact = Order | Appointment | Study | Decision | Report
 CLASS_NAME = {cls: name for name, cls in CLASSES.items()}
 
 
@@ -41,7 +42,7 @@ class Snapshot:
     Attributes:
         folds: identity to what was said about it.
         bonds: every word about two patients, by its key.
-        facts: order messages, study arrivals and decisions, by event id.
+        facts: order messages, appointments, reports, study arrivals and decisions, by event id.
     """
 
     folds: Mapping[PatientId, Fold] = field(default_factory=dict)
@@ -55,7 +56,7 @@ def snapshot(events: Iterable[Patient | Fact], rules: Rules) -> Snapshot:
     bonds: list[Bond] = []
     facts: list[Fact] = []
     for event in events:
-        if isinstance(event, Patient | Order):
+        if isinstance(event, Patient | Order | Report):
             for identity, said in demographics_of(event, rules):
                 folds[identity] = merge(folds.get(identity, {}), said)
         if isinstance(event, Patient | Decision):
@@ -125,6 +126,8 @@ def _entity(fact: Fact, rules: Rules) -> str:
         keys = order_keys(fact, rules)
     elif isinstance(fact, Appointment):
         keys = appointment_keys(fact, rules)
+    elif isinstance(fact, Report):
+        keys = report_keys(fact, rules)
     else:
         keys = decision_keys(fact, rules)
     return f"{CLASS_NAME[type(fact)]}|{keys[0] if keys else fact.event_id}"

@@ -37,9 +37,8 @@ class Held(NamedTuple):
     first_received_at: int
 
 
-def standing(facts: Iterable[OrderFact]) -> list[OrderFact]:
+def standing(facts: Sequence[OrderFact]) -> list[OrderFact]:
     """The order messages that say a status, without the requests that were refused later."""
-    facts = list(facts)
     refused: dict[str, Version] = {}
     for fact in facts:
         for request in REFUSING.get(fact.event.control_code, ()):
@@ -53,11 +52,9 @@ def standing(facts: Iterable[OrderFact]) -> list[OrderFact]:
 
 
 def words_of(facts: Iterable[OrderFact]) -> list[Word]:
-    """What an order's messages say of its status."""
+    """What the order messages that stand say of its status."""
     return [
-        Word(f.status, f.version, f.event.control_id, PATH, f.event.received_at)
-        for f in standing(facts)
-        if f.status
+        Word(f.status, f.version, f.event.control_id, PATH, f.event.received_at) for f in facts if f.status
     ]
 
 
@@ -73,8 +70,11 @@ def held(words: Sequence[Word]) -> Held | None:
             current = word
     if current is None:
         return None
-    first = min(
-        (w for w in words if w.status == current.status and w.path == current.path),
-        key=lambda w: (w.received_at, w.control_id),
+    received_at, control_id = min(
+        [
+            (w.received_at, w.control_id)
+            for w in words
+            if w.status == current.status and w.path == current.path
+        ]
     )
-    return Held(current.status, current.version, first.control_id, current.path, first.received_at)
+    return Held(current.status, current.version, control_id, current.path, received_at)

@@ -1,15 +1,17 @@
 """One study's row from its instances, the orders it answers, and its patient."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
 
-from dosestream.events.records import Demographics, Study
+from dosestream.events.records import Demographics, RequestReference, Study
 from dosestream.mapping.defaults import first_paths
 from dosestream.reconcile.decisions import StudyDecisions
+from dosestream.reconcile.dose_words import last_heard
 from dosestream.reconcile.facts import StudyFact
 from dosestream.reconcile.fold import Winner
 from dosestream.reconcile.identity import PatientId, dicom_identity
+from dosestream.reconcile.lazy import lazy
 from dosestream.reconcile.links import Link, Outcome, PatientReference, StudyKeys, meant
 from dosestream.reconcile.modality import family, joined, of_report
 from dosestream.reconcile.patients import CLEARED, FIELDS, PATHS, Patients, shown
@@ -30,6 +32,9 @@ TAGS = {
 }
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DoseWordsOf = Mapping[str, Sequence[str]]
+NO_WORDS: DoseWordsOf = {}
 # Where an event's fields were read unless it says otherwise.
 FIRST_PATHS = first_paths()
 
@@ -41,54 +46,75 @@ class ArrivedStudy:
     study_instance_uid: str
     facts: tuple[StudyFact, ...]
     rules: Rules
+    # The older versions of its instances too: when a value was first heard does not depend on which is newest.
+    heard: tuple[StudyFact, ...]
+
+    @lazy
+    def _ranked(self) -> list[Study]:
+        """The instances as header fields are taken from them: dose reports before others, then the newest."""
+        ranked = sorted(
+            self.facts,
+            key=lambda f: (f.event.kind == "dose_report", not f.event.rejection_code, f.version),
+            reverse=True,
+        )
+        return [f.event for f in ranked]
+
+    @lazy
+    def _received(self) -> list[Study]:
+        """All that arrived, by first receipt."""
+        events = [f.event for f in self.heard]
+        return sorted(events, key=lambda e: (e.received_at, e.event_id))
 
     def newest(self, wanted: Callable[[Study], object]) -> Study | None:
-        """The instance that a header field is taken from: dose reports before others, then the newest."""
-        fact = max(
-            (f for f in self.facts if wanted(f.event)),
-            key=lambda f: (f.event.kind == "dose_report", not f.event.rejection_code, f.version),
-            default=None,
-        )
-        return None if fact is None else fact.event
+        """The instance that a header field is taken from."""
+        return next((e for e in self._ranked if wanted(e)), None)
 
     def first(self, wanted: Callable[[Study], object]) -> Study:
         """The instance first received of those that say it; some must."""
-        fact = min(
-            (f for f in self.facts if wanted(f.event)), key=lambda f: (f.event.received_at, f.event.event_id)
-        )
-        return fact.event
+        return next(e for e in self._received if wanted(e))
 
     def value(self, name: str) -> str | None:
         """A text field of the header."""
-        event = self.newest(lambda e: getattr(e, name) not in ("", CLEARED))
-        return None if event is None else str(getattr(event, name))
+        for event in self._ranked:
+            said: str = getattr(event, name)
+            if said and said != CLEARED:
+                return said
+        return None
 
     def number(self, name: str) -> float | None:
         """A numeric field of the header."""
-        event = self.newest(lambda e: getattr(e, name) is not None)
-        return None if event is None else float(getattr(event, name))
+        for event in self._ranked:
+            said: float | None = getattr(event, name)
+            if said is not None:
+                return float(said)
+        return None
 
-    @cached_property
+    @lazy
     def first_received_at(self) -> int:
         """Earliest receipt of any instance, microseconds since 1970 UTC."""
-        return min(f.event.received_at for f in self.facts)
+        return self._received[0].received_at
 
-    @cached_property
+    @lazy
     def accession(self) -> str:
         """The header's accession number, empty where it connects nothing."""
         value = self.value("accession_number") or ""
         return "" if self.rules.stands_for_nobody(value) else value
 
-    @cached_property
+    @lazy
+    def _requests(self) -> list[RequestReference]:
+        """The requests its instances reference."""
+        return [request for fact in self.facts for request in fact.event.requests]
+
+    @lazy
     def request_accessions(self) -> tuple[str, ...]:
         """Accession numbers of the requests referenced."""
         return self._requested("accession_number")
 
     def _requested(self, name: str) -> tuple[str, ...]:
-        values = (getattr(r, name) for f in self.facts for r in f.event.requests)
+        values = [getattr(r, name) for r in self._requests]
         return tuple(dict.fromkeys(v for v in values if not self.rules.stands_for_nobody(v)))
 
-    @cached_property
+    @lazy
     def references(self) -> tuple[PatientReference, ...]:
         """The patients its instances name, the earliest first."""
         found: dict[PatientId, PatientReference] = {}
@@ -99,19 +125,23 @@ class ArrivedStudy:
                 found.setdefault(identity, PatientReference(identity, event.patient))
         return tuple(found.values())
 
-    @cached_property
+    @lazy
+    def dated(self) -> Study | None:
+        """The instance that tells when the study was made."""
+        return self.newest(lambda e: e.study_at is not None)
+
+    @lazy
     def study_at(self) -> int | None:
         """When the study was made, microseconds since 1970 UTC."""
-        event = self.newest(lambda e: e.study_at is not None)
-        return None if event is None else event.study_at
+        return None if self.dated is None else self.dated.study_at
 
-    @cached_property
+    @lazy
     def modality(self) -> str | None:
         """By the templates of its dose reports, else as its other instances say."""
         kinds = (of_report(f.event.dose, f.event.modality) for f in self.facts if f.event.dose is not None)
         return joined(kind for kind in kinds if kind is not None) or self.value("modality")
 
-    @cached_property
+    @lazy
     def modality_family(self) -> str | None:
         """The modality as the window sees it; of several kinds the first that says something."""
         said = [f.event.modality for f in self.facts]
@@ -137,6 +167,7 @@ class ArrivedStudy:
 
 def arrived_studies(facts: Iterable[StudyFact], rules: Rules) -> tuple[ArrivedStudy, ...]:
     """The studies of a group; of one SOP instance under one study the newest version counts."""
+    facts = list(facts)
     newest: dict[tuple[str, str], StudyFact] = {}
     for fact in facts:
         key = fact.event.study_instance_uid, fact.event.sop_instance_uid
@@ -145,11 +176,18 @@ def arrived_studies(facts: Iterable[StudyFact], rules: Rules) -> tuple[ArrivedSt
     by_study: dict[str, list[StudyFact]] = {}
     for fact in sorted(newest.values(), key=lambda f: f.version):
         by_study.setdefault(fact.event.study_instance_uid, []).append(fact)
-    return tuple(ArrivedStudy(uid, tuple(found), rules) for uid, found in sorted(by_study.items()))
+    heard: dict[str, list[StudyFact]] = {}
+    for fact in facts:
+        heard.setdefault(fact.event.study_instance_uid, []).append(fact)
+    return tuple(
+        ArrivedStudy(uid, tuple(found), rules, tuple(heard[uid])) for uid, found in sorted(by_study.items())
+    )
 
 
 def _disagree(references: Sequence[PatientReference], patients: Patients) -> bool:
     """Whether the references cannot all be one patient; one without issuer agrees with an equal identifier."""
+    if len(references) < 2:
+        return False
     issued = {patients.person(r.identity) for r in references if r.identity.authority}
     bare = {r.identity.value for r in references if not r.identity.authority}
     if len(issued) > 1:
@@ -189,7 +227,8 @@ class Citations:
 
     def heard(self, received_at: int) -> None:
         """Note the first receipt of something that decides the row."""
-        self.last_received_at = max(self.last_received_at, received_at)
+        if received_at > self.last_received_at:
+            self.last_received_at = received_at
 
 
 def study_row(
@@ -199,8 +238,10 @@ def study_row(
     patients: Patients,
     now: int,
     rejection: Rejected = NOTHING_REJECTED,
+    words: DoseWordsOf = NO_WORDS,
 ) -> StudyRow:
-    """The row of dose.study, dose columns apart. `now` is the newest tick, microseconds since 1970 UTC."""
+    """The row of dose.study, dose columns apart. `now` is the newest tick, microseconds since 1970 UTC; `words`
+    are those of dose reports whose dose was left out, by event id."""
     rules = study.rules
     order = outcome.links[0].order if outcome.links else None
     cited = Citations()
@@ -216,23 +257,20 @@ def study_row(
         return found.value
 
     def from_header(column: str) -> str | None:
-        event = study.newest(lambda e: getattr(e, column) not in ("", CLEARED))
-        if event is None:
-            return None
-        if column in TAGS:
-            value = getattr(event, column)
+        value = study.value(column)
+        if value is not None and column in TAGS:
             first = study.first(lambda e: getattr(e, column) == value)
             cited.cite(column, first.control_id, TAGS[column], first.received_at)
-        return str(getattr(event, column))
+        return value
 
     who = patient_of(study, outcome, patients)
     hl7 = patients.demographics(who) if who is not None and who in patients.known else {}
-    header = next((r.demographics for r in study.references), None) or study.facts[0].event.patient
+    header = study.references[0].demographics if study.references else study.facts[0].event.patient
     demographics = {name: _demographic(name, hl7.get(name), study, header, cited) for name in FIELDS}
     if who is not None:
         _cite_patient(study, outcome, who, patients, cited)
     code, scheme, meaning = _procedure(study, outcome, cited)
-    dated = study.newest(lambda e: e.study_at is not None)
+    dated = study.dated
     if dated is not None:
         first = study.first(lambda e: e.study_at == dated.study_at)
         cited.cite("study_datetime", first.control_id, TAGS["study_datetime"], first.received_at)
@@ -254,9 +292,18 @@ def study_row(
     begun = min(begun, study.first_received_at + rules.future_tolerance_us)
     closes = begun + rules.window_us + rules.grace_us
     closed = now > closes
+    if closed and any(f.event.dose is not None and f.event.received_at > closes for f in study.heard):
+        holding = [
+            f
+            for f in study.facts
+            if f.event.dose is not None and f.event.sop_instance_uid not in rejection.notes
+        ]
+        cited.heard(last_heard(holding, study.heard, words))
     state = "unmatched" if outcome.state == "waiting" and closed else outcome.state
     if outcome.reason:
         cited.evidence["reason"] = outcome.reason
+    if outcome.state == "waiting":
+        cited.evidence["window_closes"] = (EPOCH + timedelta(microseconds=closes)).isoformat()
     if outcome.candidates:
         cited.evidence["candidates"] = [_candidate(one) for one in outcome.candidates]
     if decisions.exclusion is not None:
@@ -363,7 +410,7 @@ def _cite_patient(
         named_as = [reference.identity]
         if not reference.identity.authority:
             bare = reference.identity.value
-            named_as = [p for p in patients.known if p.value == bare and patients.survivor(p) == who]
+            named_as = [p for p in patients.by_value(bare) if patients.survivor(p) == who]
     if outcome.links:
         for move in outcome.links[0].order.moves:
             cited.heard(move.version.received_at)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
+from typing import Any, Protocol, TypeVar
 
 from dosestream.events.records import DoseReport, IrradiationEvent, Study
 from dosestream.reconcile.modality import joined, of_report
@@ -34,7 +35,19 @@ class StudyDose:
     events: tuple[tuple[str, IrradiationEvent], ...]
 
 
-def counting(reports: Sequence[Report]) -> tuple[Report, ...]:
+class Listing(Protocol):
+    """A report as far as it decides which others count."""
+
+    @property
+    def event_uids(self) -> frozenset[Any]: ...
+    @property
+    def version(self) -> Any: ...
+
+
+L = TypeVar("L", bound=Listing)
+
+
+def counting(reports: Sequence[L]) -> tuple[L, ...]:
     """The reports whose stated totals add up: those whose event set no other contains (of equal sets the
     newest); a report that lists no events always counts."""
     listed = [r for r in reports if r.event_uids]

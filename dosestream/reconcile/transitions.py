@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from dosestream.reconcile.facts import OrderFact
-from dosestream.reconcile.standing import standing
 
 
 class Transition(NamedTuple):
@@ -21,12 +20,11 @@ def forbidden(facts: Sequence[OrderFact], allowed: Mapping[str, Sequence[str]]) 
     """The forbidden transitions of an order's messages, each pair of statuses once, as first seen.
 
     Args:
-        facts: everything said of one row, in any order.
+        facts: the messages that say a status of one row and stand, the oldest first.
         allowed: from a status to those that may follow it.
     """
     found: dict[tuple[str, str], Transition] = {}
-    ordered = sorted(standing(facts), key=lambda f: f.version)
-    for before, after in pairwise(ordered):
+    for before, after in pairwise(facts):
         if before.status is None or after.status is None or before.status == after.status:
             continue
         if after.status in allowed.get(before.status, ()):

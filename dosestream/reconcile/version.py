@@ -38,17 +38,17 @@ class Version(NamedTuple):
     event_id: str
 
 
-def clamp(time: int | None, received_at: int, tolerance_us: int) -> int:
-    """A time no later than receipt plus tolerance, so that a sender from 2035 wins nothing for years."""
-    return ABSENT if time is None else min(time, received_at + tolerance_us)
-
-
 def precedence_of(event: Dated, tolerance_us: int, lifecycle: int | None = None) -> Precedence:
-    """Precedence of an event; lifecycle is the order-lifecycle rank where it is an order."""
+    """Precedence of an event; lifecycle is the order-lifecycle rank where it is an order.
+
+    A time counts no later than receipt plus tolerance, so that a sender from 2035 wins nothing for years.
+    """
+    latest = event.received_at + tolerance_us
+    said, sent, number = event.event_time, event.message_time, event.sequence_number
     return Precedence(
-        clamp(event.event_time, event.received_at, tolerance_us),
-        clamp(event.message_time, event.received_at, tolerance_us),
-        ABSENT if event.sequence_number is None else event.sequence_number,
+        ABSENT if said is None else said if said < latest else latest,
+        ABSENT if sent is None else sent if sent < latest else latest,
+        ABSENT if number is None else number,
         ABSENT if lifecycle is None else lifecycle,
     )
 

@@ -141,9 +141,12 @@ class MatchingSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClockSettings:
-    """Ticks of `radiology.clock.v1`."""
+    """Ticks of `radiology.clock.v1`, and what is usual of sources: their watermarks are shown, and decide nothing."""
 
     interval_s: float = 60.0
+    # How much later than its time a message usually comes, and how long a source may be silent before it is idle.
+    lateness_minutes: float = 60.0
+    idle_minutes: float = 240.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,22 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import psycopg
 
 from dosestream.db import ledger
-from dosestream.db.apply import Applied, apply, derive_dirty, enter_live_generation, mark_other_rules
+from dosestream.db.apply import (
+    BOUNDED,
+    Applied,
+    apply,
+    derive_dirty,
+    enter_live_generation,
+    mark_other_rules,
+)
 from dosestream.db.ledger import Hole, HoleError
 from dosestream.db.records import Decoded, decode
 from dosestream.events.codec import Codec
@@ -21,13 +30,38 @@ from dosestream.settings import Settings
 log = logging.getLogger("dosestream.reconciler")
 
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
-
+# Of a busy feed the log says so often how much was applied, and how many transactions began again.
+TOLD_S = 60.0
+# After so many events one more lot of groups is derived again for what they changed.
+EVENTS_A_LOT = 100
 
 T = TypeVar("T")
 
 
 class StoppingError(Exception):
     """The service is asked to stop while it waits for a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Records as events, the offsets at which partitions stop, and how many bytes they were."""
+
+    batch: list[Decoded] = field(default_factory=list)
+    stopped: dict[Partition, int] = field(default_factory=dict)
+    size: int = 0
+
+    @classmethod
+    def joined(cls, reads: Iterable["Read"]) -> "Read":
+        """All of them as one: a partition stops where it stops first."""
+        batch: list[Decoded] = []
+        stopped: dict[Partition, int] = {}
+        size = 0
+        for one in reads:
+            batch += one.batch
+            size += one.size
+            for partition, offset in one.stopped.items():
+                stopped[partition] = min(offset, stopped.get(partition, offset))
+        return cls(_before(stopped, batch, ())[0] if stopped else batch, stopped, size)
 
 
 def _before(
@@ -48,19 +82,29 @@ class Engine:
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._reader = PartitionReader(settings.kafka)
         self.stopping = threading.Event()
-        self.applied = 0
+        self.applied = self.transactions = self.restarts = 0
+        # Whether more groups may wait to be derived again than the last lot had.
+        self.owing = False
+        self._housekept = -1
+        self._told, self._told_at = (0, 0, 0), time.monotonic()
 
     def start(self) -> None:
-        """Give every partition a ledger row and mark rows that other rules derived."""
-        low = {
-            partition: self._reader.watermarks(partition)[0]
-            for topic in FACTS
-            for partition in self._reader.partitions(topic)
-        }
-        with self._connect().transaction(), self._connect().cursor() as cursor:
-            enter_live_generation(cursor)
-            ledger.begin(cursor, low)
-        mark_other_rules(self._connect(), self._rules)
+        """Give every partition a ledger row and mark rows that other rules derived; waits for a server that is
+        away."""
+
+        def begin() -> None:
+            low = {
+                partition: self._reader.watermarks(partition)[0]
+                for topic in FACTS
+                for partition in self._reader.partitions(topic)
+            }
+            with self._connect().transaction(), self._connect().cursor() as cursor:
+                enter_live_generation(cursor)
+                ledger.begin(cursor, low)
+            mark_other_rules(self._connect(), self._rules)
+
+        self._insist(begin)
+        self.owing = True
 
     def positions(self) -> dict[Partition, int]:
         """Next offset by partition, as the ledger says; waits for a database that is away."""
@@ -72,13 +116,23 @@ class Engine:
 
         return self._insist(read)
 
+    def read(self, records: Iterable[Record]) -> Read:
+        """Records as events; what `apply_read` takes. Touches no server but for a schema that is not known."""
+        found = list(records)
+        batch, stopped = self._decode(found)
+        return Read(batch, stopped, sum(len(record.value or b"") for record in found))
+
     def apply(self, records: Iterable[Record]) -> Applied:
+        """`read` and `apply_read` at once."""
+        return self.apply_read(self.read(records))
+
+    def apply_read(self, read: Read) -> Applied:
         """Apply records, with those missing before them; returns when they are committed.
 
         Raises:
             StoppingError: the service stops; nothing of the batch was applied.
         """
-        batch, stopped = self._decode(records)
+        batch, stopped = read.batch, dict(read.stopped)
         covered: list[Hole] = []
         while True:
             try:
@@ -95,7 +149,12 @@ class Engine:
                     covered.append(hole)
                 batch, covered = _before(stopped, batch, covered)
         self.applied += applied.events
-        self._insist(lambda: derive_dirty(self._connect(), self._codec, self._rules))
+        self.transactions += 1
+        self.restarts += applied.restarts
+        for _ in range(1 + applied.events // EVENTS_A_LOT):
+            self.drain()
+            if not self.owing:
+                break
         return applied
 
     def _apply(self, batch: Sequence[Decoded], covered: Sequence[Hole]) -> Applied:
@@ -123,11 +182,41 @@ class Engine:
 
     def drain(self) -> int:
         """Derive again what patients, the clock or the rules touched; returns how many groups."""
-        return self._insist(lambda: derive_dirty(self._connect(), self._codec, self._rules))
+
+        def restarted() -> None:
+            self.restarts += 1
+
+        groups = self._insist(
+            lambda: derive_dirty(self._connect(), self._codec, self._rules, restarted=restarted)
+        )
+        self.transactions += groups > 0
+        self.owing = groups >= BOUNDED
+        return groups
+
+    def housekeep(self, assigned: Iterable[Partition]) -> dict[Partition, int]:
+        """What is to be done from time to time: derive again what was touched, and where nothing came
+        meanwhile, read the idle tails of these partitions. Returns the ledger's positions."""
+        self.drain()
+        before = self.applied
+        if before == self._housekept:
+            self.catch_up(assigned)
+        self._housekept = before
+        if time.monotonic() - self._told_at >= TOLD_S:
+            self._tell()
+        return self.positions()
+
+    def _tell(self) -> None:
+        """Say what was done since the last time, where there is something."""
+        now = (self.applied, self.transactions, self.restarts)
+        if now != self._told:
+            done = (after - before for after, before in zip(now, self._told, strict=True))
+            log.info("%d events in %d transactions; %d began again for a lock", *done)
+        self._told, self._told_at = now, time.monotonic()
 
     def close(self) -> None:
         """Leave the servers."""
         self.stopping.set()
+        self._tell()
         with self._lock:
             if self._connection is not None:
                 self._connection.close()

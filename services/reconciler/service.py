@@ -5,43 +5,55 @@ import os
 import signal
 import socket
 import threading
+import time
 
 import faust
-import psycopg
 
 from dosestream.kafka.codec import codec_for
-from dosestream.kafka.reader import ReadError
 from dosestream.ready import announce
 from dosestream.reconcile.rules import rules_from
 from dosestream.settings import Settings
+from services.reconciler.apart import EngineProcess
 from services.reconciler.engine import Engine
 from services.reconciler.outbox import Outbox
 from services.reconciler.shell import build
 
 log = logging.getLogger("dosestream.reconciler")
 
-AWAY_S = 1.0
+# How often to look whether the engine has started, and how long an orderly end may take when it broke.
+STARTED_S = 0.05
+LAST_S = 5.0
 
 
 def run(settings: Settings) -> int:
-    """Reconcile until SIGTERM or SIGINT; returns 0, or 1
-    where the worker broke and must be started again. A server that is away at the start is waited for."""
+    """Reconcile until SIGTERM or SIGINT; returns 0, or 1 where the worker or its engine broke and must be
+    started again. A server that is away at the start is waited for."""
     rules = rules_from(settings)
-    codec = codec_for(settings.kafka)
-    engine = Engine(settings, codec, rules)
+    ended = threading.Event()
+
+    def gone() -> None:
+        """Without its engine the service ends, in order where it can."""
+        ended.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LAST_S)
+        os._exit(1)
+
+    # Before anything else: it starts no thread and opens nothing that the engine would share.
+    engine = EngineProcess(lambda: Engine(settings, codec_for(settings.kafka), rules), gone)
+    engine.launch()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    while not stop.is_set():
-        try:
-            engine.start()
-            break
-        except (psycopg.OperationalError, ReadError) as away:
-            log.warning("waiting for a server: %s", str(away).strip().splitlines()[0])
-            stop.wait(AWAY_S)
+    started = engine.ask("start")
+    while not stop.is_set() and not started.done():
+        stop.wait(STARTED_S)
     if stop.is_set():
         engine.close()
-        return 0
+        return int(ended.is_set())
+    if started.exception() is not None:
+        engine.close()
+        return 1
+    codec = codec_for(settings.kafka)
     outbox = Outbox(settings, codec)
     outbox.start()
     # Static membership: a restart within the session timeout keeps its partitions.
@@ -51,10 +63,10 @@ def run(settings: Settings) -> int:
     failed = False
     try:
         worker.execute_from_commandline()
-    except SystemExit as ended:
-        failed = bool(ended.code)
+    except SystemExit as end:
+        failed = bool(end.code)
     finally:
         outbox.stop()
         engine.close()
         outbox.join(timeout=10)
-    return 1 if failed else 0
+    return 1 if failed or ended.is_set() else 0

@@ -16,7 +16,8 @@ from faust.types import TP
 from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.topics import FACTS
 from dosestream.settings import KafkaSettings, Settings
-from services.reconciler.engine import Engine, StoppingError
+from services.reconciler.apart import EngineError, EngineGoneError, EngineProcess
+from services.reconciler.engine import StoppingError
 
 log = logging.getLogger("dosestream.reconciler")
 
@@ -94,7 +95,7 @@ def subscribe(
     return app, app.topic(*[str(name) for name in FACTS], key_type=bytes, value_type=bytes)
 
 
-def build(settings: Settings, engine: Engine, member: str, on_ready: Callable[[], None]) -> LedgerApp:
+def build(settings: Settings, engine: EngineProcess, member: str, on_ready: Callable[[], None]) -> LedgerApp:
     """The app: one agent over every topic of facts, and the housekeeping timer."""
     app, topic = subscribe(settings.kafka, GROUP, member, engine.positions, on_ready)
 
@@ -103,7 +104,7 @@ def build(settings: Settings, engine: Engine, member: str, on_ready: Callable[[]
             Record(Partition(e.message.topic, e.message.partition), e.message.offset, e.message.value)
             for e in events
         ]
-        await asyncio.to_thread(engine.apply, records)
+        await asyncio.to_thread(engine.hand_over, records)
 
     @app.agent(topic, name="facts", concurrency=1)  # type: ignore[untyped-decorator]
     async def facts(stream: Any) -> None:
@@ -113,31 +114,25 @@ def build(settings: Settings, engine: Engine, member: str, on_ready: Callable[[]
     @app.timer(HOUSEKEEPING_S)  # type: ignore[untyped-decorator]
     async def housekeeping() -> None:
         async def work(_: object) -> None:
-            await asyncio.to_thread(engine.drain)
             assigned = [Partition(tp.topic, tp.partition) for tp in app.consumer.assignment()]
-            before = engine.applied
-            if before == app.last_applied:
-                await asyncio.to_thread(engine.catch_up, assigned)
-            app.last_applied = before
-            positions = await asyncio.to_thread(engine.positions)
+            positions = await asyncio.to_thread(engine.housekeep, assigned)
             await app.consumer._commit(
                 {TP(*partition): positions[partition] for partition in assigned if partition in positions}
             )
 
         await _never_raise(work, engine, ())
 
-    app.last_applied = -1
     return app
 
 
 async def _never_raise(
-    work: Callable[[Sequence[Any]], Awaitable[object]], engine: Engine, events: Sequence[Any]
+    work: Callable[[Sequence[Any]], Awaitable[object]], engine: EngineProcess, events: Sequence[Any]
 ) -> None:
     """Nothing raises out of an agent: what goes wrong is logged, and its records are read again, since the
     ledger stands before them."""
     try:
         await work(events)
-    except StoppingError:
+    except (StoppingError, EngineGoneError, EngineError):
         return
     except asyncio.CancelledError:
         raise

@@ -132,6 +132,7 @@ def test_status_shows_every_service_up_and_nothing_behind(stack: RunningStack) -
     behind = {entry["topic"]: entry["behind"] for entry in status()["topics"]}
     assert behind["radiology.order.v1"] == 0
     assert behind["radiology.hl7.raw.v1"] is None
+    assert all(source["name"] and not source["idle"] for source in status()["sources"])
 
 
 def test_a_second_up_over_the_same_folder_is_told_so_and_disturbs_nothing(stack: RunningStack) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from memory import Fact, MemoryReconciler, keys_of
 
 from dosestream.db.records import Decoded
-from dosestream.events.records import Decision, Order, Patient, Study
+from dosestream.events.records import Decision, Order, Patient, Report, Study
 from dosestream.kafka.records import Partition
 from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.fold import Fold
@@ -96,7 +96,7 @@ class StraddlingBatchSkipped(MemoryReconciler):
 class ChangeReachesNoStudy(MemoryReconciler):
     """A patient's change is stored and its studies are not derived again."""
 
-    def hear(self, events: Sequence[Patient | Order | Decision]) -> set[str]:
+    def hear(self, events: Sequence[Patient | Order | Decision | Report]) -> set[str]:
         super().hear(events)
         return set()
 

@@ -22,6 +22,7 @@ from dosestream.events.records import (
     IrradiationEvent,
     Order,
     Patient,
+    Report,
     RequestReference,
     Study,
 )
@@ -30,7 +31,7 @@ from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
 
 RULES = Rules(stop_list=frozenset({"UNKNOWN", "0"}))
-Event = Patient | Order | Study | Appointment | Decision | Clock
+Event = Patient | Order | Study | Appointment | Decision | Report | Clock
 # 2026-03-02 08:00 UTC.
 MORNING = 1_772_438_400_000_000
 SECOND = 1_000_000
@@ -40,6 +41,7 @@ TOPIC_OF = {
     Order: Topic.ORDER,
     Study: Topic.STUDY,
     Appointment: Topic.APPOINTMENT,
+    Report: Topic.REPORT,
     Decision: Topic.DECISION,
     Clock: Topic.CLOCK,
 }
@@ -141,6 +143,23 @@ def _appointment(draw: st.DrawFn) -> dict[str, object]:
         "filler_order_number": _pick(draw, f"F{k}", ""),
         "filler_appointment_id": _pick(draw, "", "T0"),
         "scheduled_at": MORNING + draw(st.sampled_from(MOMENTS)),
+    }
+
+
+def _spoken(draw: st.DrawFn) -> dict[str, object]:
+    """A radiologist's report, by any of the numbers of an order or by the study."""
+    k = draw(st.integers(0, 2))
+    reported = draw(st.sampled_from((None, *MOMENTS)))
+    return {
+        "trigger": "R01",
+        "patient": _demographics(draw, draw(st.sampled_from((f"P{k}", f"P{k}", "P0")))),
+        "placer_order_number": _pick(draw, "", "", f"PL{k // 2}"),
+        "filler_order_number": _pick(draw, f"F{k}", f"F{k}", ""),
+        "accession_number": _pick(draw, f"A{k}", f"A{k}", "", "0", '""'),
+        "study_instance_uid": _pick(draw, "", "", UIDS[k]),
+        "status": _pick(draw, "P", "F", "F", "C", "AU", "X", ""),
+        "text": _pick(draw, "fine", "not fine", "", '""'),
+        "reported_at": None if reported is None else MORNING + reported,
     }
 
 
@@ -262,6 +281,7 @@ EVERYTHING: tuple[tuple[type, Fields], ...] = (
     (Decision, _decision),
     (Decision, _bond_decision),
     (Appointment, _appointment),
+    (Report, _spoken),
 )
 # Histories of every kind of event, and of some that seldom meet by chance.
 THEMES: tuple[tuple[tuple[type, Fields], ...], ...] = (
@@ -272,6 +292,7 @@ THEMES: tuple[tuple[tuple[type, Fields], ...], ...] = (
     ((Patient, _patient), (Patient, _merge), (Decision, _bond_decision), (Order, _order), (Study, _report)),
     ((Appointment, _appointment), (Appointment, _appointment), (Order, _order), (Study, _report)),
     ((Order, _order), (Order, _order), (Order, _order), (Study, _report), (Decision, _decision)),
+    ((Report, _spoken), (Report, _spoken), (Order, _order), (Study, _report), (Patient, _merge)),
 )
 
 
@@ -352,15 +373,18 @@ class Plan:
     largest: int = 4
     crashing: bool = True
     settling: bool = True
+    # Whether what a clock far ahead dated may be heard again later; see `_first_heard_first`.
+    ahead_again: bool = True
 
     def told(self, history: Sequence[Event]) -> list[list[Decoded]]:
         """The batches, in each partition ascending and without holes."""
         rng = random.Random(self.seed)
         said = list(history)
         if self.repeated and said:
-            said += [_again(rng.choice(said), rng) for _ in range(rng.randint(0, 4))]
+            said += [self._again(rng.choice(said), rng) for _ in range(rng.randint(0, 4))]
         if self.shuffled:
             rng.shuffle(said)
+        _first_heard_first(said)
         ends: dict[Partition, int] = {}
         records = []
         for event in said:
@@ -379,23 +403,47 @@ class Plan:
             at += size
         return batches
 
+    def _again(self, event: Event, rng: random.Random) -> Event:
+        """The same event heard again, perhaps later."""
+        if isinstance(event, Clock):
+            return event
+        if not self.ahead_again and isinstance(event, Patient | Order | Report) and _ahead(event):
+            return event
+        return replace(event, received_at=event.received_at + rng.choice((0, 1, SECOND, 10 * DAY)))
+
     def pauses(self, batches: Sequence[object]) -> list[bool]:
         """After which batches the work left for later is done."""
         rng = random.Random(self.seed + 1)
         return [self.settling and rng.random() < 0.3 for _ in batches]
 
 
-def _again(event: Event, rng: random.Random) -> Event:
-    """The same event heard again, perhaps later. What a clock far ahead dated is heard again at the same time:
-    a folded value keeps the newest version of its events, not every event with all its receipts."""
-    if isinstance(event, Clock) or _ahead(event):
-        return event
-    return replace(event, received_at=event.received_at + rng.choice((0, 1, SECOND, 10 * DAY)))
+def _first_heard_first(said: list[Event]) -> None:
+    """Of ADT, order and report messages that a clock far ahead dated, the copy heard first is read first, as on
+    one partition it is.
+
+    A fold cannot undo it otherwise. Such a message counts from its first receipt, a copy heard after its date from
+    its date, the higher. Were that copy read first, the fold would have to fall back on what else was said of the
+    value, and as each of n messages may turn out so, on any of n: it would have to keep them all, while it keeps
+    the newest of each value, or daily repeats of a name would grow it for ever.
+    """
+    places: dict[str, list[int]] = {}
+    ahead = {e.event_id for e in said if isinstance(e, Patient | Order | Report) and _ahead(e)}
+    for place, event in enumerate(said):
+        if isinstance(event, Patient | Order | Report) and event.event_id in ahead:
+            places.setdefault(event.event_id, []).append(place)
+    for taken in places.values():
+        copies = sorted((said[place] for place in taken), key=_received_at)
+        for place, event in zip(taken, copies, strict=True):
+            said[place] = event
 
 
-def _ahead(event: Patient | Order | Study | Appointment | Decision) -> bool:
+def _received_at(event: Event) -> int:
+    return event.at if isinstance(event, Clock) else event.received_at
+
+
+def _ahead(event: Patient | Order | Report) -> bool:
     """Whether an event is dated past its receipt and the tolerance, so that its receipt decides its version."""
-    times = () if isinstance(event, Decision) else (event.event_time, event.message_time)
+    times = (event.event_time, event.message_time)
     return any(t is not None and t > event.received_at + RULES.future_tolerance_us for t in times)
 
 

@@ -12,23 +12,26 @@ import orjson
 from dosestream.db import ledger
 from dosestream.db.groups import MEETING
 from dosestream.db.records import Decoded
-from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Study
+from dosestream.events.records import Appointment, Clock, Decision, Event, Order, Patient, Report, Study
 from dosestream.kafka.records import Partition
 from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.decisions import decision_keys
 from dosestream.reconcile.derive import Group, derive, patients_named
+from dosestream.reconcile.dose_words import written
 from dosestream.reconcile.facts import order_keys, study_fact, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import Patients, demographics_of
+from dosestream.reconcile.reports import report_keys, without_text
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.snapshot import Snapshot
 from dosestream.reconcile.studies import arrived_studies
-from dosestream.reconcile.totals import Report, study_dose
+from dosestream.reconcile.totals import Report as DoseSaid
+from dosestream.reconcile.totals import study_dose
 
-Fact = Order | Study | Decision | Appointment
+Fact = Order | Study | Decision | Appointment | Report
 
 
 def keys_of(event: Fact, rules: Rules) -> list[str]:
@@ -39,6 +42,8 @@ def keys_of(event: Fact, rules: Rules) -> list[str]:
         found = study_keys(event, rules)
     elif isinstance(event, Appointment):
         found = appointment_keys(event, rules)
+    elif isinstance(event, Report):
+        found = report_keys(event, rules)
     else:
         found = decision_keys(event, rules)
     return [f"e:{event.event_id}", *found]
@@ -50,6 +55,7 @@ class MemoryReconciler:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.positions: dict[Partition, int] = {}
+        self.receipts: dict[str, int] = {}
         self.facts: dict[str, Fact] = {}
         self.groups: dict[str, int] = {}
         self.home: dict[int, int] = {}
@@ -64,13 +70,26 @@ class MemoryReconciler:
     def apply(self, batch: Sequence[Decoded]) -> None:
         """One transaction."""
         due, positions = self.due(batch)
-        events = [item.event for item in due]
+        events = self.first_heard([item.event for item in due if item.event is not None])
         groups = self.file([e for e in events if isinstance(e, Fact)])
-        touched = self.hear([e for e in events if isinstance(e, Patient | Order | Decision)])
+        touched = self.hear([e for e in events if isinstance(e, Patient | Order | Decision | Report)])
         self.dirty |= {g for g, bare in self.depending.items() if bare & touched}
         self.tick(e.at for e in events if isinstance(e, Clock))
         self.derive(groups)
         self.positions |= positions
+
+    def first_heard(self, events: Sequence[Event]) -> list[Event]:
+        """Every event with its first receipt, of this batch and of those before."""
+        for event in events:
+            if isinstance(event, Patient | Fact):
+                known = self.receipts.get(event.event_id, event.received_at)
+                self.receipts[event.event_id] = min(known, event.received_at)
+        return [
+            replace(event, received_at=self.receipts[event.event_id])
+            if isinstance(event, Patient | Fact)
+            else event
+            for event in events
+        ]
 
     def apply_at_once(self, one: Sequence[Decoded], other: Sequence[Decoded]) -> None:
         """Two workers, disjoint partitions, one moment: the locks put one after the other."""
@@ -126,12 +145,12 @@ class MemoryReconciler:
             self.dirty.discard(gone)
         return into
 
-    def hear(self, events: Sequence[Patient | Order | Decision]) -> set[str]:
+    def hear(self, events: Sequence[Patient | Order | Decision | Report]) -> set[str]:
         """Fold what is said of patients; returns the bare identifiers of all whom it may concern."""
         before = self.patients()
         named: set[PatientId] = set()
         for event in events:
-            if isinstance(event, Patient | Order):
+            if isinstance(event, Patient | Order | Report):
                 for identity, said in demographics_of(event, self.rules):
                     self.folds[identity] = self.fold_in(self.folds.get(identity, {}), said)
                     named.add(identity)
@@ -164,13 +183,15 @@ class MemoryReconciler:
                 self.dirty.add(group)
 
     def group(self, number: int) -> Group:
-        """The facts of a group, dose left out as the database has it."""
+        """The facts of a group, dose and texts left out as the database has them."""
         facts = [f for f in self.facts.values() if self.groups[f"e:{f.event_id}"] == number]
         return Group(
             orders=tuple(f for f in facts if isinstance(f, Order)),
             studies=tuple(_header(f) for f in facts if isinstance(f, Study)),
+            dose_words={f.event_id: written(f) for f in facts if isinstance(f, Study)},
             decisions=tuple(f for f in facts if isinstance(f, Decision)),
             appointments=tuple(f for f in facts if isinstance(f, Appointment)),
+            reports=tuple(without_text(f) for f in facts if isinstance(f, Report)),
         )
 
     def derive(self, groups: Collection[int]) -> None:
@@ -212,9 +233,11 @@ class MemoryReconciler:
         out += [patients.row(identity) for identity in self.folds]
         for found in self.derived.values():
             out += [*found.studies, *found.orders, *found.links, *found.anomalies]
+            # Which of several messages with one text holds it is no row's matter.
+            out += [replace(row, text_of=None) for row in found.reports]
         studies = (study_fact(f, self.rules) for f in self.facts.values() if isinstance(f, Study))
         for study in arrived_studies(studies, self.rules):
-            reports = [Report(f.event, f.event.dose, f.version) for f in study.facts if f.event.dose]
+            reports = [DoseSaid(f.event, f.event.dose, f.version) for f in study.facts if f.event.dose]
             dose = study_dose(reports, study.value("modality"))
             out += [dose.summary, *dose.totals, *(event for _, event in dose.events)]
         return Counter(

@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 from law import Maker
 from memory import MemoryReconciler
 
-from dosestream.events.records import Appointment, Decision, Order, Patient, Study
+from dosestream.events.records import Appointment, Decision, Order, Patient, Report, Study
 from dosestream.reconcile.facts import order_fact
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.snapshot import Snapshot, snapshot
@@ -54,7 +54,7 @@ def test_a_reconciler_that_breaks_a_rule_is_caught(
 
 
 def only_the_newest_order_message(
-    events: Sequence[Patient | Order | Study | Appointment | Decision], rules: Rules
+    events: Sequence[Patient | Order | Study | Appointment | Decision | Report], rules: Rules
 ) -> Snapshot:
     """A snapshot that keeps of each order only its newest message."""
     kept = snapshot(events, rules)

@@ -15,7 +15,17 @@ from dosestream.db.records import Decoded
 from dosestream.events.codec import Codec
 
 CODEC = Codec()
-TABLES = ("study", "study_order", "dose_total", "irradiation_event", "imaging_order", "patient", "anomaly")
+TABLES = (
+    "study",
+    "study_order",
+    "dose_total",
+    "irradiation_event",
+    "imaging_order",
+    "patient",
+    "anomaly",
+    "report",
+    "turnaround",
+)
 NOT_CONTENT = {"revision", "updated_at"}
 # Without shrinking, which takes minutes on a database; `make test-long` finds the smallest example.
 FEW: dict[str, Any] = {

@@ -69,7 +69,11 @@ CASES = {
     "A41 merges accounts": Case(
         "ADT^A41", (ACCOUNT, "MRG|1^^^H||ACC0"), [("move", "1", "1", "ACC1", "ACC0")]
     ),
-    "A51 moves no visit number": Case("ADT^A51", (PID, "MRG|1^^^H|||||X0"), [("move", "1", "1", "", "")]),
+    "A51 gives a visit another alternate number": Case(
+        "ADT^A51",
+        (PID, "MRG|1^^^H|||||X0", PV1 + "|" * 31 + "X1"),
+        [("move", "1", "1", "X1", "X0")],
+    ),
     "A29 deletes a person": Case("ADT^A29", (PID,), [("delete", "1", "", "", "")]),
     "A23 deletes a visit": Case("ADT^A23", (PID, PV1), [("delete", "1", "", "V1", "")]),
 }

@@ -1,6 +1,6 @@
 """A whole history derived as one group, as if every identifier joined."""
 
-from dosestream.events.records import Appointment, Decision, Order, Patient, Study
+from dosestream.events.records import Appointment, Decision, Order, Patient, Report, Study
 from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.derive import Group, derive
 from dosestream.reconcile.fold import Fold, merge
@@ -9,7 +9,7 @@ from dosestream.reconcile.patients import Patients, demographics_of
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 
-Event = Patient | Order | Study | Decision | Appointment
+Event = Patient | Order | Study | Decision | Appointment | Report
 
 
 def rows_of(events: list[Event], now: int, rules: Rules) -> GroupRows:
@@ -17,7 +17,7 @@ def rows_of(events: list[Event], now: int, rules: Rules) -> GroupRows:
     folds: dict[PatientId, Fold] = {}
     bonds: list[Bond] = []
     for event in events:
-        if isinstance(event, Patient | Order):
+        if isinstance(event, Patient | Order | Report):
             for identity, fold in demographics_of(event, rules):
                 folds[identity] = merge(folds.get(identity, {}), fold)
         if isinstance(event, Patient | Decision):
@@ -27,5 +27,6 @@ def rows_of(events: list[Event], now: int, rules: Rules) -> GroupRows:
         studies=tuple(e for e in events if isinstance(e, Study)),
         decisions=tuple(e for e in events if isinstance(e, Decision)),
         appointments=tuple(e for e in events if isinstance(e, Appointment)),
+        reports=tuple(e for e in events if isinstance(e, Report)),
     )
     return derive(group, Patients(folds, tuple(bonds), rules), rules, now)

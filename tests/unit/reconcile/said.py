@@ -11,6 +11,7 @@ from dosestream.events.records import (
     IrradiationEvent,
     Order,
     Patient,
+    Report,
     RequestReference,
     Study,
 )
@@ -105,6 +106,24 @@ def appointment(
     return Appointment(
         **envelope(said_at, received, ("appointment", said_at, trigger, fields)) | fields,  # type: ignore[arg-type]
         trigger=trigger,
+    )
+
+
+def report(
+    said_at: float,
+    status: str = "F",
+    text: str = "",
+    patient: Demographics | None = None,
+    received: float | None = None,
+    **fields: object,
+) -> Report:
+    """A report message (ORU); fields by their names in the schema."""
+    given = {"trigger": "R01", "reported_at": at(said_at), **fields}
+    return Report(
+        **envelope(said_at, received, ("report", said_at, status, text, patient, given)) | given,  # type: ignore[arg-type]
+        status=status,
+        text=text,
+        patient=patient,
     )
 
 

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 from rows_of import rows_of
-from said import at, order, person
+from said import arrival, at, order, person, unissued
 
 from dosestream.events.records import Order
 from dosestream.reconcile.rules import Rules, rules_from
@@ -178,6 +178,15 @@ def test_orders_may_be_kept_only_from_a_status_on(events: list[Order], statuses:
     for arranged in permutations(events):
         assert [row.status for row in rows_of(list(arranged), at(10), rules).orders] == statuses
     assert len(rows_of(list(events), at(10), RULES).orders) == 1
+
+
+def test_an_order_that_a_study_answers_is_kept_whatever_was_said_of_it() -> None:
+    rules = replace(RULES, keep_from_status="STARTED")
+    scanned = arrival(60, patient=unissued("P1"), accession_number="A1")
+    placed = order(1, patient=JOE, filler_order_number="F1", accession_number="A1")
+    rows = rows_of([placed, scanned], at(100), rules)
+    assert [(row.accession_number, row.state) for row in rows.orders] == [("A1", "performed")]
+    assert [link.row_key for link in rows.links] == [row.row_key for row in rows.orders]
 
 
 def test_a_message_from_the_future_is_flagged_once() -> None:

@@ -1,0 +1,45 @@
+"""Transactions whose statements are sent without waiting: the server works on one while the next is made."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import Connection, Cursor, Pipeline
+
+Row = tuple[object, ...]
+
+
+class PipelineCursor(Cursor[Row]):
+    """A cursor whose `execute` does not wait; `fetchone` and `fetchall` wait for all that was sent.
+
+    An error of a statement shows at the next that waits, at the latest when the transaction is about to commit.
+    """
+
+    def __init__(self, connection: Connection[Row], pipeline: Pipeline) -> None:
+        super().__init__(connection)
+        self._all_sent = pipeline
+
+    def fetchone(self) -> Row | None:
+        """One row of the last statement."""
+        # Results of earlier statements that nobody fetched come before, and are passed over.
+        self._all_sent.sync()
+        return super().fetchone()
+
+    def fetchall(self) -> list[Row]:
+        """The rows of the last statement."""
+        self._all_sent.sync()
+        return super().fetchall()
+
+
+@contextmanager
+def transaction(connection: Connection[Row]) -> Iterator[PipelineCursor]:
+    """A transaction of its own on a connection without one, and a cursor for its statements.
+
+    Raises:
+        psycopg.Error: of any statement; the transaction was rolled back.
+    """
+    with (
+        connection.transaction(),
+        connection.pipeline() as pipeline,
+        PipelineCursor(connection, pipeline) as cursor,
+    ):
+        yield cursor
