@@ -68,7 +68,7 @@ class Roster:
         self._kafka = kafka
         self._topic = topic
         self._base = base
-        self._admin: Any = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 3})
+        self._admin: Any = self._client()
         self._partitions: list[int] = []
         # False once the broker said that groups cannot be listed: then only the base is known.
         self.is_listed = True
@@ -161,7 +161,12 @@ class Roster:
         try:
             return call()
         except (KafkaException, FutureTimeoutError) as error:
+            # A client that lived through a restart of the broker may hold on to a leader that is no more.
+            self._admin = self._client()
             raise BrokerAwayError(f"Kafka at {self._kafka.bootstrap} does not answer: {error}") from error
+
+    def _client(self) -> Any:
+        return AdminClient({"bootstrap.servers": self._kafka.bootstrap, "log_level": 3})
 
 
 class Watch:

@@ -169,7 +169,8 @@ def test_kill_9_under_load_of(start: Callable[..., Ingest], find: Find, sent_by:
         for pid in targets:
             os.kill(pid, signal.SIGKILL)
         told = heard(connections, 50)
-        wait_until(lambda: len(children(service.process.pid)) == 3, "the worker is started again")
+        listening = f"listening on 127.0.0.1:{service.port}"
+        wait_until(lambda: service.log.read_text().count(listening) == 3 + len(targets), "they listen again")
 
     def all_normalised() -> bool:
         return set(controls(find(Topic.HL7_RAW, RawMessage))) == set(controls(find(Topic.PATIENT, Patient)))
