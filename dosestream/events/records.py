@@ -510,6 +510,7 @@ class XRaySource:
     filter_thickness_min_mm: float | None = None
     filter_thickness_max_mm: float | None = None
     identification: str = ""
+    measured: dict[str, float] = dataclass_field(default_factory=dict)
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "XRaySource":
@@ -527,6 +528,39 @@ class XRaySource:
             "filter_thickness_min_mm": self.filter_thickness_min_mm,
             "filter_thickness_max_mm": self.filter_thickness_max_mm,
             "identification": self.identification,
+            "measured": self.measured,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoseCheck:
+    """A dose check alert or notification of a CT event (PS3.16 TID 10015; NEMA XR 25)."""
+
+    kind: str
+    dlp_configured: bool | None = None
+    ctdivol_configured: bool | None = None
+    dlp_value_mgycm: float | None = None
+    ctdivol_value_mgy: float | None = None
+    dlp_estimate_mgycm: float | None = None
+    ctdivol_estimate_mgy: float | None = None
+    reason: str = ""
+    person: str = ""
+
+    @classmethod
+    def from_datum(cls, datum: Datum) -> "DoseCheck":
+        return cls(**datum)
+
+    def to_datum(self) -> Datum:
+        return {
+            "kind": self.kind,
+            "dlp_configured": self.dlp_configured,
+            "ctdivol_configured": self.ctdivol_configured,
+            "dlp_value_mgycm": self.dlp_value_mgycm,
+            "ctdivol_value_mgy": self.ctdivol_value_mgy,
+            "dlp_estimate_mgycm": self.dlp_estimate_mgycm,
+            "ctdivol_estimate_mgy": self.ctdivol_estimate_mgy,
+            "reason": self.reason,
+            "person": self.person,
         }
 
 
@@ -569,6 +603,11 @@ class IrradiationEvent:
     exposure_index: float | None = None
     deviation_index: float | None = None
     sources: tuple[XRaySource, ...] = ()
+    fluoroscopy: bool | None = None
+    measured: dict[str, float] = dataclass_field(default_factory=dict)
+    described: dict[str, str] = dataclass_field(default_factory=dict)
+    stored: dict[str, str] = dataclass_field(default_factory=dict)
+    dose_checks: tuple[DoseCheck, ...] = ()
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "IrradiationEvent":
@@ -576,6 +615,7 @@ class IrradiationEvent:
             **{
                 **datum,
                 "sources": tuple(map(XRaySource.from_datum, datum.get("sources", ()))),
+                "dose_checks": tuple(map(DoseCheck.from_datum, datum.get("dose_checks", ()))),
             }
         )
 
@@ -616,6 +656,82 @@ class IrradiationEvent:
             "exposure_index": self.exposure_index,
             "deviation_index": self.deviation_index,
             "sources": [item.to_datum() for item in self.sources],
+            "fluoroscopy": self.fluoroscopy,
+            "measured": self.measured,
+            "described": self.described,
+            "stored": self.stored,
+            "dose_checks": [item.to_datum() for item in self.dose_checks],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganDose:
+    """Dose of one organ, of an administration (TID 10022) or of a dose estimate (TID 10030, 10031)."""
+
+    organ: str
+    laterality: str = ""
+    quantity: str = "organ_dose"
+    dose_mgy: float | None = None
+    equivalent_msv: float | None = None
+    method: str = ""
+    estimate: str = ""
+
+    @classmethod
+    def from_datum(cls, datum: Datum) -> "OrganDose":
+        return cls(**datum)
+
+    def to_datum(self) -> Datum:
+        return {
+            "organ": self.organ,
+            "laterality": self.laterality,
+            "quantity": self.quantity,
+            "dose_mgy": self.dose_mgy,
+            "equivalent_msv": self.equivalent_msv,
+            "method": self.method,
+            "estimate": self.estimate,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Administration:
+    """One administration of a radiopharmaceutical (TID 10022)."""
+
+    administration_uid: str = ""
+    agent: str = ""
+    radionuclide: str = ""
+    route: str = ""
+    site: str = ""
+    laterality: str = ""
+    started_at: int | None = None
+    ended_at: int | None = None
+    activity_mbq: float | None = None
+    effective_dose_msv: float | None = None
+    measured: dict[str, float] = dataclass_field(default_factory=dict)
+    organ_doses: tuple[OrganDose, ...] = ()
+
+    @classmethod
+    def from_datum(cls, datum: Datum) -> "Administration":
+        return cls(
+            **{
+                **datum,
+                "organ_doses": tuple(map(OrganDose.from_datum, datum.get("organ_doses", ()))),
+            }
+        )
+
+    def to_datum(self) -> Datum:
+        return {
+            "administration_uid": self.administration_uid,
+            "agent": self.agent,
+            "radionuclide": self.radionuclide,
+            "route": self.route,
+            "site": self.site,
+            "laterality": self.laterality,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "activity_mbq": self.activity_mbq,
+            "effective_dose_msv": self.effective_dose_msv,
+            "measured": self.measured,
+            "organ_doses": [item.to_datum() for item in self.organ_doses],
         }
 
 
@@ -634,6 +750,10 @@ class DoseReport:
     radionuclide: str = ""
     radiopharmaceutical: str = ""
     unread: tuple[str, ...] = ()
+    source: str = "rdsr"
+    events_stated: int | None = None
+    administrations: tuple[Administration, ...] = ()
+    organ_doses: tuple[OrganDose, ...] = ()
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "DoseReport":
@@ -643,6 +763,8 @@ class DoseReport:
                 "totals": tuple(map(DoseTotal.from_datum, datum.get("totals", ()))),
                 "events": tuple(map(IrradiationEvent.from_datum, datum.get("events", ()))),
                 "unread": tuple(datum.get("unread", ())),
+                "administrations": tuple(map(Administration.from_datum, datum.get("administrations", ()))),
+                "organ_doses": tuple(map(OrganDose.from_datum, datum.get("organ_doses", ()))),
             }
         )
 
@@ -659,6 +781,10 @@ class DoseReport:
             "radionuclide": self.radionuclide,
             "radiopharmaceutical": self.radiopharmaceutical,
             "unread": list(self.unread),
+            "source": self.source,
+            "events_stated": self.events_stated,
+            "administrations": [item.to_datum() for item in self.administrations],
+            "organ_doses": [item.to_datum() for item in self.organ_doses],
         }
 
 
