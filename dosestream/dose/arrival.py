@@ -21,14 +21,13 @@ from dosestream.dose.moments import Moment, zone_of
 from dosestream.dose.part10 import split
 from dosestream.dose.rejection_note import rejection
 from dosestream.dose.report import Extraction, extract
+from dosestream.dose.sums import differences
 from dosestream.events.identity import event_id
 from dosestream.events.records import RawMessage, Rejection, Study
 from dosestream.settings import Settings, SourceSettings
 
 # Storage SOP classes (PS3.4 B.5): every structured report begins with this arc.
 STRUCTURED_REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."
-# SOP classes that are made for dose; one of them without dose is worth a flag too.
-DOSE_REPORTS: Final = frozenset(STRUCTURED_REPORTS + last for last in ("67", "68", "73", "76"))
 # Storage arcs of what is neither image nor report: presentation states, waveforms, raw data, documents...
 OTHERS: Final = (
     "1.2.840.10008.5.1.4.1.1.9.",
@@ -70,7 +69,7 @@ def study_event(raw: RawMessage, partition: int, offset: int, settings: Settings
     sop_class = leaf(data_set, SOP_CLASS) or file.sop_class_uid or raw.message_type
     sop_instance = leaf(data_set, SOP_INSTANCE) or file.sop_instance_uid or raw.control_id
     is_report = sop_class.startswith(STRUCTURED_REPORTS)
-    extraction = extract(data_set, Reading(letters, zone)) if is_report else None
+    extraction = extract(data_set, Reading(letters, zone), sop_class) if is_report else None
 
     patient, paths = header.patient()
     fields = header.fields()
@@ -148,6 +147,7 @@ def _issues(
     """What a person should know about the instance. No value of the patient's in them."""
     accessions = {one.accession_number for one in values["requests"]} - {""}
     dose = extraction.report if extraction else None
+    differing = differences(dose) if dose else []
     checks = (
         (not values["accession_number"], "no_accession: (0008,0050) is empty"),
         (not values["patient"].identifiers, "no_patient_id: (0010,0020) is empty"),
@@ -167,6 +167,11 @@ def _issues(
         (
             extraction is not None and extraction.repeated_event_uid,
             "repeated_event_uid: two events share one Irradiation Event UID",
+        ),
+        (bool(differing), f"total_differs: {'; '.join(differing)}"),
+        (
+            dose is not None and dose.events_stated not in (None, len(dose.events)),
+            "event_count_differs: the report lists another number of events than it states (113812)",
         ),
         (
             dose is not None and any(event.no_event_uid for event in dose.events),

@@ -20,12 +20,16 @@ UNITS_CODE: Final = 0x004008EA
 VALUE_TYPE: Final = 0x0040A040
 CONCEPT_NAME: Final = 0x0040A043
 DATE_TIME: Final = 0x0040A120
+PERSON_NAME: Final = 0x0040A123
 UID: Final = 0x0040A124
 TEXT: Final = 0x0040A160
 CONCEPT_CODE: Final = 0x0040A168
 MEASURED_VALUE: Final = 0x0040A300
 NUMERIC_VALUE: Final = 0x0040A30A
 CONTENT: Final = 0x0040A730
+
+# A number in the wanted unit (None where it cannot be had), value as stored, unit as stored.
+Measured = tuple[float | None, str, str]
 
 NO_CODE: Final[Code] = ("", "")
 
@@ -50,17 +54,17 @@ class Reading:
         if sentence not in self.unread:
             self.unread.append(sentence)
 
-    def numbers(self, item: DataSet, concept: Code, unit: str) -> list[tuple[float, str, str]]:
-        """The values of a NUM item in the unit: (value, value as stored, unit as stored).
+    def numbers(self, item: DataSet, concept: Code, unit: str) -> list[Measured]:
+        """The values of a NUM item in the unit, each with value and unit as stored.
 
         Empty for an empty Measured Value Sequence (PS3.3 C.18.1: measured, but no value). Several values in
-        one element are illegal and read all the same.
+        one element are illegal and read all the same. One that cannot be converted is listed and is None.
         """
         measured = items(item, MEASURED_VALUE)
         if not measured:
             return []
         stored_unit = self.unit(measured[0])
-        result = []
+        result: list[Measured] = []
         for stored in leaf(measured[0], NUMERIC_VALUE).split("\\"):
             stored = stored.strip(" \0")
             if not stored:
@@ -69,7 +73,20 @@ class Reading:
                 result.append((convert(stored, stored_unit, unit), stored, stored_unit))
             except UnitError as error:
                 self.give_up(concept, str(error))
+                result.append((None, stored, stored_unit))
         return result
+
+    def number(self, item: DataSet, concept: Code, unit: str) -> float | None:
+        """The one value of a NUM item in the unit; of several, which is illegal, the first that can be read."""
+        found = [value for value, _, _ in self.numbers(item, concept, unit) if value is not None]
+        if len(found) > 1:
+            self.give_up(concept, f"{len(found)} values where one is meant; the first is taken")
+        return found[0] if found else None
+
+    def person_name(self, item: DataSet) -> str:
+        """The value of a PNAME item, its alphabetic group."""
+        value = item.get(PERSON_NAME, b"")
+        return self.charset.person_name(value, "content item person name") if isinstance(value, bytes) else ""
 
     def unit(self, measured: DataSet) -> str:
         """The unit's code as stored (UCUM), empty where there is none."""

@@ -1,18 +1,35 @@
-"""One irradiation event: CT (PS3.16 TID 10013, 10014) or projection (TID 10003 with its parts A, B, C)."""
+"""One irradiation event: CT (PS3.16 TID 10013, 10014) or projection (TID 10003 with its parts A, B, C; 10042)."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dosestream.dose import concepts
-from dosestream.dose.concepts import NUMBERS, SOURCE_NUMBERS, UNITS_OF, WORD_FIELDS, WORDS, Code
+from dosestream.dose.concepts import (
+    DESCRIBED,
+    MEASURED,
+    MEASURED_FIELDS,
+    METHODS,
+    NUMBERS,
+    SOURCE_MEASURED,
+    SOURCE_NUMBERS,
+    STORED_FIELDS,
+    UNITS_OF,
+    WORD_FIELDS,
+    WORDS,
+    Code,
+    Number,
+)
 from dosestream.dose.content import CONTENT, UID, VALUE_TYPE, Reading, children, leaf, value_code
 from dosestream.dose.dataset import DataSet
+from dosestream.dose.dose_check import dose_check
 from dosestream.dose.moments import Moment
-from dosestream.events.records import IrradiationEvent, XRaySource
+from dosestream.dose.units import PURE_NUMBER
+from dosestream.events.records import DoseCheck, IrradiationEvent, XRaySource
 
-PULSE_WIDTH: Final = "pulse_width_ms"
+# Of a tube or pulse group, without a field of the event's own.
+SOURCE_ONLY: Final = SOURCE_MEASURED | {"pulse_width_ms"}
 
 
 @dataclass(slots=True)
@@ -49,11 +66,14 @@ class Event:
     plane: str = ""
     laterality: str = ""
     phantom: str = ""
-    fluoroscopy: bool = False
+    fluoroscopy: bool | None = None
     words: dict[Code, str] = field(default_factory=dict)
     numbers: dict[Code, list[float]] = field(default_factory=dict)
     filters: list[Filter] = field(default_factory=list)
     tubes: list[Tube] = field(default_factory=list)
+    described: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, str] = field(default_factory=dict)
+    dose_checks: list[DoseCheck] = field(default_factory=list)
 
 
 def read_event(item: DataSet, reading: Reading) -> Event:
@@ -71,10 +91,11 @@ def to_record(event: Event, seen: dict[str, int], reading: Reading) -> Irradiati
         seen: counts equal events without UID in this report, so that two exposures alike stay two.
         reading: takes what cannot be decided.
     """
-    values: dict[str, Any] = {name: _scalar(event, name, reading) for name in NUMBERS}
+    values: dict[str, Any] = {name: _scalar(event, number, reading) for name, number in NUMBERS.items()}
     frames = values.pop("frames")
     groups = _groups(event)
-    values |= {name: _common(columns) for name, columns in groups.items() if name != PULSE_WIDTH}
+    common = {name: _common(columns) for name, columns in groups.items()}
+    values |= {name: value for name, value in common.items() if name not in SOURCE_ONLY}
     values |= {
         name: next(filter(None, (event.words.get(code, "") for code in codes)), "")
         for name, codes in WORDS.items()
@@ -87,10 +108,23 @@ def to_record(event: Event, seen: dict[str, int], reading: Reading) -> Irradiati
         "filters": "; ".join(filter(None, map(str, event.filters))),
         "laterality": event.laterality,
     }
+    uid = event.uid or _derived_uid(event, values, seen)
+    measured = {
+        column: value
+        for code in event.numbers
+        if (column := MEASURED_FIELDS.get(code))
+        and (value := _scalar(event, MEASURED[column], reading)) is not None
+    }
+    measured |= {name: value for name in SOURCE_MEASURED if (value := common[name]) is not None}
     return IrradiationEvent(
-        irradiation_event_uid=event.uid or _derived_uid(event, values, seen),
+        irradiation_event_uid=uid,
         no_event_uid=not event.uid,
         sources=_sources(event, groups),
+        fluoroscopy=event.fluoroscopy,
+        measured=measured,
+        described=event.described,
+        stored=event.stored,
+        dose_checks=tuple(event.dose_checks),
         **values,
     )
 
@@ -98,31 +132,17 @@ def to_record(event: Event, seen: dict[str, int], reading: Reading) -> Irradiati
 def _walk(item: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
     for concept, child in children(item):
         if concept in UNITS_OF:
-            numbers = [number for number, _, _ in reading.numbers(child, concept, UNITS_OF[concept])]
-            (tube or event).numbers.setdefault(concept, []).extend(numbers)
+            _number(child, concept, event, tube, reading)
         elif concept in WORD_FIELDS:
             event.words.setdefault(concept, reading.word(child))
-            if value_code(child) == concepts.FLUOROSCOPY:
-                event.fluoroscopy = True
-        elif concept in concepts.EVENT_UID:
-            event.uid = event.uid or leaf(child, UID)
-        elif concept == concepts.EVENT_STARTED:
-            event.started = event.started or reading.moment(child)
-        elif concept == concepts.PLANE:
-            event.plane = concepts.PLANES.get(value_code(child), "")
-        elif concept == concepts.LATERALITY:
-            event.laterality = event.laterality or concepts.SIDES.get(value_code(child), "")
-        elif concept == concepts.PHANTOM:
-            event.phantom = concepts.PHANTOMS.get(value_code(child)) or reading.word(child)
-        elif concept == concepts.X_RAY_FILTERS:
-            event.filters.append(_filter(child, reading))
-            continue
-        elif concept == concepts.X_RAY_SOURCE:
-            event.tubes.append(one := Tube())
-            _walk(child, event, one, reading)
-            continue
-        elif concept == concepts.X_RAY_SOURCE_ID and tube is not None:
-            tube.identification = reading.word(child)
+            if concept == concepts.EVENT_TYPE:
+                event.fluoroscopy = event.fluoroscopy or value_code(child) == concepts.FLUOROSCOPY
+        elif concept in DESCRIBED:
+            _describe(event, DESCRIBED[concept], reading.word(child))
+        elif (handler := HANDLERS.get(concept)) is not None:
+            handler(child, event, tube, reading)
+            if concept in WHOLE:
+                continue
         elif (
             concept[1] == "DCM"
             and leaf(child, VALUE_TYPE) == "NUM"
@@ -133,22 +153,100 @@ def _walk(item: DataSet, event: Event, tube: Tube | None, reading: Reading) -> N
             _walk(child, event, tube, reading)
 
 
-def _filter(item: DataSet, reading: Reading) -> Filter:
+def _number(child: DataSet, concept: Code, event: Event, tube: Tube | None, reading: Reading) -> None:
+    unit = UNITS_OF[concept]
+    numbers = reading.numbers(child, concept, unit)
+    kept = (tube or event).numbers.setdefault(concept, [])
+    for value, stored, stored_unit in numbers:
+        if value is not None:
+            kept.append(value)
+        if value is None or (stored_unit != unit and unit != PURE_NUMBER):
+            column = STORED_FIELDS[concept]
+            text = f"{stored} {stored_unit}".strip()
+            event.stored[column] = f"{known}; {text}" if (known := event.stored.get(column)) else text
+    if concept in METHODS and CONTENT in child:
+        for inner, grandchild in children(child):
+            if inner == concepts.MEASUREMENT_METHOD:
+                _describe(event, METHODS[concept], reading.word(grandchild))
+
+
+def _describe(event: Event, column: str, word: str) -> None:
+    known = event.described.get(column)
+    if word and known != word:
+        event.described[column] = f"{known}; {word}" if known else word
+
+
+def _uid(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    event.uid = event.uid or leaf(child, UID)
+
+
+def _start(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    event.started = event.started or reading.moment(child)
+
+
+def _plane(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    event.plane = concepts.PLANES.get(value_code(child), "")
+
+
+def _side(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    event.laterality = event.laterality or concepts.SIDES.get(value_code(child), "")
+
+
+def _phantom(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    event.phantom = concepts.PHANTOMS.get(value_code(child)) or reading.word(child)
+
+
+def _filters(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    event.filters.append(_filter(child, event, reading))
+
+
+def _tube(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    event.tubes.append(one := Tube())
+    _walk(child, event, one, reading)
+
+
+def _tube_name(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    if tube is not None:
+        tube.identification = reading.word(child)
+
+
+def _check(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    event.dose_checks.append(dose_check(child, reading))
+
+
+HANDLERS: Final[dict[Code, Callable[[DataSet, Event, Tube | None, Reading], None]]] = {
+    **dict.fromkeys(concepts.EVENT_UID, _uid),
+    concepts.EVENT_STARTED: _start,
+    concepts.PLANE: _plane,
+    concepts.LATERALITY: _side,
+    concepts.PHANTOM: _phantom,
+    concepts.X_RAY_FILTERS: _filters,
+    concepts.X_RAY_SOURCE: _tube,
+    concepts.X_RAY_SOURCE_ID: _tube_name,
+    **dict.fromkeys(concepts.DOSE_CHECKS, _check),
+}
+# Containers that their handler reads to the bottom.
+WHOLE: Final = frozenset((concepts.X_RAY_FILTERS, concepts.X_RAY_SOURCE, *concepts.DOSE_CHECKS))
+
+
+def _filter(item: DataSet, event: Event, reading: Reading) -> Filter:
     result = Filter()
     for concept, child in children(item):
         if concept == concepts.FILTER_MATERIAL:
             result.material = reading.word(child)
+        elif concept in DESCRIBED:
+            _describe(event, DESCRIBED[concept], reading.word(child))
         elif concept in (concepts.FILTER_MINIMUM, concepts.FILTER_MAXIMUM):
-            for number, _, _ in reading.numbers(child, concept, "mm")[:1]:
-                if concept == concepts.FILTER_MINIMUM:
-                    result.minimum = number
-                else:
-                    result.maximum = number
+            thickness = reading.number(child, concept, "mm")
+            if concept == concepts.FILTER_MINIMUM:
+                result.minimum = thickness
+            else:
+                result.maximum = thickness
     return result
 
 
-def _scalar(event: Event, name: str, reading: Reading) -> float | None:
-    for code in NUMBERS[name].codes:
+def _scalar(event: Event, wanted: Number, reading: Reading) -> float | None:
+    for code in wanted.codes:
         if numbers := event.numbers.get(code):
             if len(set(numbers)) > 1:
                 reading.give_up(
@@ -186,7 +284,14 @@ def _sources(event: Event, groups: dict[str, list[float | None]]) -> tuple[XRayS
         values: dict[str, Any] = {
             name: column[index] if index < len(column) else None
             for name, column in groups.items()
-            if len(column) > 1
+            if len(column) > 1 and name not in SOURCE_MEASURED
+        }
+        values["measured"] = {
+            name: number
+            for name in SOURCE_MEASURED
+            if len(column := groups[name]) > 1
+            and index < len(column)
+            and (number := column[index]) is not None
         }
         if index < len(event.tubes):
             values["identification"] = event.tubes[index].identification

@@ -1,26 +1,49 @@
-"""A dose report's content (PS3.16 TID 10001, 10011, 10021) as a DoseReport record."""
+"""A dose report's content (PS3.16 TID 10001, 10011, 10021, 10030, 10040) as a DoseReport record."""
 
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dosestream.dose import concepts
-from dosestream.dose.concepts import ACCUMULATED, CONTAINERS, EVENT, TOTALS, Code
-from dosestream.dose.content import CONTENT, VALUE_TYPE, Reading, children, code_of, items, leaf, value_code
+from dosestream.dose.administration import administration, organ_doses
+from dosestream.dose.concepts import ACCUMULATED, ADMINISTRATION, CONTAINERS, EVENT, TOTALS, Code
+from dosestream.dose.content import (
+    CONCEPT_NAME,
+    CONTENT,
+    VALUE_TYPE,
+    Reading,
+    children,
+    code_of,
+    items,
+    leaf,
+    value_code,
+)
 from dosestream.dose.dataset import DataSet
 from dosestream.dose.irradiation import read_event, to_record
 from dosestream.dose.moments import Moment
-from dosestream.events.records import DoseReport, DoseTotal, IrradiationEvent
+from dosestream.dose.units import PURE_NUMBER
+from dosestream.events.records import Administration, DoseReport, DoseTotal, IrradiationEvent, OrganDose
 
-CONCEPT_NAME: Final = 0x0040A043
 CONTENT_TEMPLATE: Final = 0x0040A504
 TEMPLATE_IDENTIFIER: Final = 0x0040DB00
 
-TEMPLATES: Final = frozenset(("10001", "10011", "10021"))
+TEMPLATES: Final = frozenset(("10001", "10011", "10021", "10030"))
+# Storage SOP classes made for dose (PS3.4 B.5): X-ray, radiopharmaceutical, patient, enhanced X-ray.
+DOSE_REPORTS: Final = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{last}" for last in ("67", "68", "73", "76"))
 # Templates of roots whose containers are missing or unreadable.
 ROOTS: Final[dict[Code, str]] = {
     concepts.X_RAY_DOSE_REPORT: "10001",
     concepts.RADIOPHARMACEUTICAL_DOSE_REPORT: "10021",
+    concepts.PATIENT_DOSE_REPORT: "10030",
 }
+
+
+# Numbers that stand among totals without being one.
+KNOWN: Final = (
+    concepts.UNUSED_NUMBERS
+    | concepts.ADMINISTRATION_NUMBERS.keys()
+    | concepts.ORGAN_DOSES.keys()
+    | concepts.UNITS_OF.keys()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +67,13 @@ class _Report:
     sub_totals: list[DoseTotal] = field(default_factory=list)
     events: list[IrradiationEvent] = field(default_factory=list)
     first_event: Moment | None = None
-    radionuclide: str = ""
-    radiopharmaceutical: str = ""
+    administrations: list[Administration] = field(default_factory=list)
+    organ_doses: list[OrganDose] = field(default_factory=list)
+    events_stated: int | None = None
     alike: dict[str, int] = field(default_factory=dict)
 
 
-def extract(root: DataSet, reading: Reading) -> Extraction | None:
+def extract(root: DataSet, reading: Reading, sop_class: str) -> Extraction | None:
     """The dose of a structured report; None where the report is no dose report.
 
     A report is one when its title says so or it has a container of a dose template.
@@ -57,6 +81,7 @@ def extract(root: DataSet, reading: Reading) -> Extraction | None:
     Args:
         root: the instance's data set.
         reading: charset and zone; its `unread` is taken over.
+        sop_class: of the instance; a report that neither it nor the title calls a dose report is of source `sr`.
     """
     report = _Report()
     _root(root, report, reading)
@@ -85,8 +110,12 @@ def extract(root: DataSet, reading: Reading) -> Extraction | None:
             ended_at=report.ended.at if report.ended else None,
             totals=totals,
             events=tuple(report.events),
-            radionuclide=report.radionuclide,
-            radiopharmaceutical=report.radiopharmaceutical,
+            radionuclide=next((one.radionuclide for one in report.administrations if one.radionuclide), ""),
+            radiopharmaceutical=next((one.agent for one in report.administrations if one.agent), ""),
+            administrations=tuple(report.administrations),
+            organ_doses=tuple(report.organ_doses),
+            events_stated=report.events_stated,
+            source="rdsr" if title in ROOTS or sop_class in DOSE_REPORTS else "sr",
             unread=tuple(reading.unread),
         ),
         started=report.started or report.first_event,
@@ -104,8 +133,10 @@ def _root(item: DataSet, report: _Report, reading: Reading) -> None:
                 _event(child, report, reading)
             elif kind == ACCUMULATED:
                 _accumulated(child, report, reading)
-            else:
+            elif kind == ADMINISTRATION:
                 _administration(child, report, reading)
+            else:
+                report.organ_doses += organ_doses(child, reading)
         elif concept == concepts.PROCEDURE_REPORTED:
             report.procedure = reading.word(child)
             report.mammography = value_code(child) == concepts.MAMMOGRAPHY
@@ -120,7 +151,7 @@ def _root(item: DataSet, report: _Report, reading: Reading) -> None:
 
 def _event(item: DataSet, report: _Report, reading: Reading) -> None:
     event = read_event(item, reading)
-    report.fluoroscopy = report.fluoroscopy or event.fluoroscopy
+    report.fluoroscopy = report.fluoroscopy or bool(event.fluoroscopy)
     if event.started and (report.first_event is None or event.started.at < report.first_event.at):
         report.first_event = event.started
     report.events.append(to_record(event, report.alike, reading))
@@ -141,21 +172,13 @@ def _accumulated(item: DataSet, report: _Report, reading: Reading) -> None:
 def _administration(item: DataSet, report: _Report, reading: Reading) -> None:
     """TID 10022: one administration of a radiopharmaceutical."""
     _totals(item, "", report, reading)
-    for concept, child in children(item):
-        if concept in concepts.STARTED:
-            report.started = report.started or reading.moment(child)
-        elif concept in concepts.ENDED:
-            report.ended = report.ended or reading.moment(child)
-        elif concept in concepts.RADIOPHARMACEUTICAL:
-            report.radiopharmaceutical = report.radiopharmaceutical or reading.word(child)
-            for inner, grandchild in children(child):
-                if inner == concepts.RADIONUCLIDE:
-                    report.radionuclide = report.radionuclide or reading.word(grandchild)
-        elif concept == concepts.RADIONUCLIDE:
-            report.radionuclide = report.radionuclide or reading.word(child)
+    one, started = administration(item, reading)
+    report.administrations.append(one)
+    report.started = report.started or started
 
 
 def _totals(item: DataSet, plane: str, report: _Report, reading: Reading) -> None:
+    taken: set[tuple[str, str, str, str, bool]] = set()
     for concept, child in children(item):
         if concept in TOTALS:
             total = TOTALS[concept]
@@ -165,9 +188,19 @@ def _totals(item: DataSet, plane: str, report: _Report, reading: Reading) -> Non
                     phantom = concepts.PHANTOMS.get(value_code(value)) or reading.word(value)
                 elif modifier == concepts.LATERALITY:
                     laterality = concepts.SIDES.get(value_code(value), "")
-            numbers = reading.numbers(child, concept, total.unit)
+            numbers = [
+                (value, stored, unit)
+                for value, stored, unit in reading.numbers(child, concept, total.unit)
+                if value is not None
+            ]
             if len(numbers) > 1:
                 reading.give_up(concept, f"{len(numbers)} values where one is meant; the first is taken")
+            scope = (total.quantity, total.mode, phantom, laterality, concept == concepts.DLP_SUB_TOTAL)
+            if numbers and scope in taken:
+                # As by two sets of weighting factors: they are no sum.
+                reading.give_up(concept, "stated more than once for the same; the first is taken")
+                numbers = []
+            taken.add(scope)
             kept = report.sub_totals if concept == concepts.DLP_SUB_TOTAL else report.totals
             kept.extend(
                 DoseTotal(
@@ -184,11 +217,10 @@ def _totals(item: DataSet, plane: str, report: _Report, reading: Reading) -> Non
                 for value, stored_value, stored_unit in numbers[:1]
             )
             continue
-        if (
-            concept[1] == "DCM"
-            and leaf(child, VALUE_TYPE) == "NUM"
-            and concept not in concepts.UNUSED_NUMBERS
-        ):
+        if concept == concepts.EVENTS_STATED:
+            number = reading.number(child, concept, PURE_NUMBER)
+            report.events_stated = None if number is None else round(number) + (report.events_stated or 0)
+        elif concept[1] == "DCM" and leaf(child, VALUE_TYPE) == "NUM" and concept not in KNOWN:
             reading.give_up(concept, "a number that no dose template knows; is the code off by a digit?")
         if CONTENT in child and leaf(child, VALUE_TYPE) == "CONTAINER":
             _totals(child, plane, report, reading)
