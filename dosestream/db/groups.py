@@ -21,7 +21,17 @@ MEETING = frozenset({"w:", "d:"})
 # Where a header keeps the words of the dose that was left out; headers of before have none.
 WORDS = "dose_words"
 # Tables whose rows carry their group.
-GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "report", "dirty", "patient_group")
+GROUPED = (
+    "fact",
+    "study",
+    "study_dose",
+    "imaging_order",
+    "scheduled_step",
+    "anomaly",
+    "report",
+    "dirty",
+    "patient_group",
+)
 
 
 Fact = Order | Study | Decision | Appointment | Report

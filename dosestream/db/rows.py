@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import orjson
 from psycopg import Cursor
 
+from dosestream.db import steps
 from dosestream.db.values import columns, iso_date, iso_local, iso_time, without_nul
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.rows import DoseSummary, GroupRows, OrderRow, StudyRow
@@ -28,6 +29,7 @@ def _study(row: StudyRow, dose: DoseSummary) -> JsonRow:
     out["study_local_datetime"] = iso_local(row.study_local_datetime)
     out["patient_birth_date"] = iso_date(row.patient_birth_date)
     out["next_due"] = iso_time(row.next_due)
+    out["closes_at"] = iso_time(row.closes_at)
     return out
 
 
@@ -36,6 +38,7 @@ def _order(row: OrderRow) -> JsonRow:
     out["scheduled_at"] = iso_time(row.scheduled_at)
     out["ordered_at"] = iso_time(row.ordered_at)
     out["next_due"] = iso_time(row.next_due)
+    out["closes_at"] = iso_time(row.closes_at)
     return out
 
 
@@ -57,6 +60,7 @@ def write(
     groups = list(derived)
     changed = _write_studies(cursor, derived, doses, rules_hash)
     _write_orders(cursor, derived, rules_hash)
+    steps.write(cursor, derived)
     cursor.execute("DELETE FROM anomaly WHERE grp = ANY(%s)", (groups,))
     anomalies = [
         {**columns(row), "first_seen_at": iso_time(row.first_seen_at), "grp": group}

@@ -69,6 +69,38 @@ SELECT s.source, s.last_received_at, s.spoken_of - s.lateness AS watermark,
        coalesce((SELECT c.at FROM {tables}.clock c) - s.last_received_at > s.silence, false) AS idle
 FROM {tables}.source s;
 
+-- What the worklist offers now.
+CREATE OR REPLACE VIEW {views}.scheduled_step AS
+SELECT study_instance_uid, accession_number, accession_issuer, requested_procedure_id, scheduled_step_id,
+       placer_order_number, filler_order_number, patient_authority, patient_id, patient_name, patient_birth_date,
+       patient_sex, modality, scheduled_at, ordered_at, status, station_ae_titles, station_name, station_location,
+       procedure_code, procedure_scheme, procedure_meaning, step_code, step_scheme, step_meaning,
+       performing_physician, requesting_physician, referring_physician, priority, reason, weight_kg, height_m,
+       allergies, patient_state, visit_number, location, patient_name_key, performing_physician_key,
+       requesting_physician_key, referring_physician_key
+FROM {tables}.scheduled_step;
+
+-- Studies that were performed, and orders that were completed, without a dose report when their window and grace
+-- were over. What uses no ionising radiation, or is no image, has none.
+CREATE OR REPLACE VIEW {views}.missing_report AS
+SELECT s.study_instance_uid, s.accession_number, s.study_datetime AS performed_at, heard.source,
+       s.patient_authority, s.patient_id, s.modality, s.closes_at AS overdue_since
+FROM {tables}.study s, LATERAL (
+    SELECT string_agg(DISTINCT CASE f.header->>'kind' WHEN 'performed_step' THEN 'mpps'
+                                                      WHEN 'available' THEN 'ian' ELSE 'images' END, ', ') AS source,
+           bool_or(f.header->>'kind' = 'dose_report') AS reported
+    FROM {tables}.fact f
+    WHERE f.grp = s.grp AND f.kind = 'study' AND f.header->>'study_instance_uid' = s.study_instance_uid
+) heard
+WHERE NOT s.excluded AND NOT heard.reported AND s.closes_at < (SELECT c.at FROM {tables}.clock c)
+  AND coalesce(s.modality, '') NOT IN ('MR', 'US', 'IVUS', 'ES', 'OP', 'OPT', 'GM', 'SM', 'XC', 'ECG', 'HD', 'SR', 'KO', 'PR', 'DOC')
+UNION ALL
+SELECT o.study_instance_uid, o.accession_number, o.scheduled_at, 'order', o.patient_authority, o.patient_id,
+       o.modality, o.closes_at
+FROM {tables}.imaging_order o
+WHERE o.state = 'overdue' AND o.status = 'COMPLETED' AND o.closes_at < (SELECT c.at FROM {tables}.clock c)
+  AND coalesce(o.modality, '') NOT IN ('MR', 'US', 'IVUS', 'ES', 'OP', 'OPT', 'GM', 'SM', 'XC', 'ECG', 'HD', 'SR', 'KO', 'PR', 'DOC');
+
 -- The views are for reading: what they show is made from the messages, and a change by hand would not survive.
 CREATE OR REPLACE FUNCTION {views}.refuse_writing() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -82,7 +114,7 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY ARRAY['study', 'study_order', 'dose_total', 'irradiation_event', 'xray_source',
                                 'imaging_order', 'patient', 'report', 'turnaround', 'anomaly', 'message', 'quarantine',
-                                'source']
+                                'source', 'scheduled_step', 'missing_report']
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER read_only INSTEAD OF INSERT OR UPDATE OR DELETE ON {views}.%I '
                        'FOR EACH ROW EXECUTE FUNCTION {views}.refuse_writing()', name);

@@ -22,7 +22,8 @@ from dosestream.reconcile.reports import Archive, report_rows
 from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, ReportRow, StudyOrderRow, StudyRow
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.status import CANCELED, DISCONTINUED, PROGRESS
-from dosestream.reconcile.studies import arrived_studies, study_orders, study_row
+from dosestream.reconcile.steps import step_rows
+from dosestream.reconcile.studies import ArrivedStudy, arrived_studies, study_orders, study_row
 from dosestream.reconcile.waiting import why_waiting
 
 E = TypeVar("E", Order, Study, Decision, Appointment, Report)
@@ -100,6 +101,7 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
     studies: list[StudyRow] = []
     links: list[StudyOrderRow] = []
     answered: dict[str, str] = {}
+    performed: dict[str, list[ArrivedStudy]] = {}
     anomalies: list[AnomalyRow] = []
     for study in arrived:
         outcome = outcomes[study.study_instance_uid]
@@ -109,6 +111,7 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
         links += study_orders(study, outcome)
         for one in outcome.links:
             answered.setdefault(one.order.key, study.study_instance_uid)
+            performed.setdefault(one.order.key, []).append(study)
         anomalies += of_study(study, outcome)
     open_orders = repeatable(orders, patients)
     repeated = duplicates(open_orders)
@@ -136,6 +139,7 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
             )
         ),
         reports=tuple(reports),
+        steps=tuple(step_rows(orders, performed, patients)),
     )
 
 
@@ -210,6 +214,7 @@ def _order_row(
         state=state,
         duplicate_of=None if repeats is None else number_of(repeats),
         next_due=next_due,
+        closes_at=closes,
     )
 
 

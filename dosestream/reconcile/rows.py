@@ -41,6 +41,8 @@ class OrderRow:
     state: str
     duplicate_of: str | None = None
     next_due: int | None = None
+    # When window and grace are over.
+    closes_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,8 @@ class StudyRow:
     header_modality: str | None
     next_due: int | None
     evidence: Evidence
+    # When window and grace are over.
+    closes_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +133,60 @@ class ReportRow:
     finalized_at: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """One scheduled procedure step that the worklist offers; text as the order says it, names as DICOM PN.
+
+    Attributes:
+        row_key: of the order's row.
+        step_key: the scheduled step id as the order names it, empty where it names none.
+        scheduled_step_id: as offered: where the order names none, the requested procedure id, which in turn is
+            the accession or order number where the order names none (both are type 1 in a worklist).
+        study_instance_uid: the order's, else one made from its numbers.
+        patient_authority: of the survivor, as the other patient fields.
+        station_ae_titles: none where the order names no station.
+    """
+
+    row_key: str
+    step_key: str
+    study_instance_uid: str
+    accession_number: str | None
+    accession_issuer: str | None
+    requested_procedure_id: str | None
+    scheduled_step_id: str | None
+    placer_order_number: str | None
+    filler_order_number: str | None
+    patient_authority: str | None
+    patient_id: str | None
+    patient_name: str | None
+    patient_birth_date: str | None
+    patient_sex: str | None
+    modality: str | None
+    scheduled_at: int | None
+    ordered_at: int | None
+    status: str
+    station_ae_titles: list[str]
+    station_name: str | None
+    station_location: str | None
+    procedure_code: str | None
+    procedure_scheme: str | None
+    procedure_meaning: str | None
+    step_code: str | None
+    step_scheme: str | None
+    step_meaning: str | None
+    performing_physician: str | None
+    requesting_physician: str | None
+    referring_physician: str | None
+    priority: str | None
+    reason: str | None
+    weight_kg: str | None
+    height_m: str | None
+    allergies: str | None
+    patient_state: str | None
+    visit_number: str | None
+    location: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class GroupRows:
     """Everything derived from one group.
@@ -143,6 +201,7 @@ class GroupRows:
     anomalies: tuple[AnomalyRow, ...] = ()
     window_keys: frozenset[str] = frozenset()
     reports: tuple[ReportRow, ...] = ()
+    steps: tuple[StepRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

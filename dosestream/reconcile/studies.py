@@ -349,6 +349,7 @@ def study_row(
         header_modality=study.value("modality"),
         next_due=None if closed else closes + 1,
         evidence=cited.evidence,
+        closes_at=closes,
     )
 
 

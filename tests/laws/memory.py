@@ -232,7 +232,7 @@ class MemoryReconciler:
         patients = self.patients()
         out += [patients.row(identity) for identity in self.folds]
         for found in self.derived.values():
-            out += [*found.studies, *found.orders, *found.links, *found.anomalies]
+            out += [*found.studies, *found.orders, *found.links, *found.anomalies, *found.steps]
             # Which of several messages with one text holds it is no row's matter.
             out += [replace(row, text_of=None) for row in found.reports]
         studies = (study_fact(f, self.rules) for f in self.facts.values() if isinstance(f, Study))

@@ -25,6 +25,8 @@ TABLES = (
     "anomaly",
     "report",
     "turnaround",
+    "scheduled_step",
+    "missing_report",
 )
 NOT_CONTENT = {"revision", "updated_at"}
 # Without shrinking, which takes minutes on a database; `make test-long` finds the smallest example.
