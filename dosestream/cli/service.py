@@ -1,4 +1,4 @@
-"""`dosestream ingest | arrivals | reconciler`: one service in the foreground, as a container runs it."""
+"""`dosestream ingest | arrivals | reconciler | worklist`: one service in the foreground, as a container runs it."""
 
 import importlib
 import sys
@@ -14,6 +14,7 @@ SERVICES = {
     "ingest": "Listen for HL7 over MLLP and write it to Kafka, raw and normalised.",
     "arrivals": "Listen for DICOM (C-STORE, C-ECHO) and write dose reports and study arrivals to Kafka.",
     "reconciler": "Derive the dose database from the topics, and publish radiology.dose.v1.",
+    "worklist": "Answer modality worklist queries (DICOM C-FIND) from the orders in the dose database.",
 }
 
 ConfigOption = Annotated[

@@ -32,7 +32,7 @@ FULL_BYTES = 64 * 1024**2
 STILL_STARTING_S = 30.0
 SERVICE_STOP_TIMEOUT_S = 20.0
 # Started in this order, ended in the opposite one: what takes messages in ends first.
-START_ORDER = tuple(sorted(SERVICES, key=("reconciler", "arrivals", "ingest").index))
+START_ORDER = tuple(sorted(SERVICES, key=("worklist", "reconciler", "arrivals", "ingest").index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,11 @@ class Stack:
                 "port": self.ports["dicom"],
                 "ae_title": dicom.ae_title,
             },
+            "worklist": {
+                "host": self._host("worklist"),
+                "port": self.ports["worklist"],
+                "ae_title": self.wanted.settings.worklist.ae_title,
+            },
             "kafka": self.kafka_address,
             "postgres": self.postgres_url,
             "web": None,
@@ -169,6 +174,7 @@ class Stack:
             "DOSESTREAM_POSTGRES": self.postgres_url,
             "DOSESTREAM_MLLP_PORT": str(self.ports["mllp"]),
             "DOSESTREAM_DICOM_PORT": str(self.ports["dicom"]),
+            "DOSESTREAM_WORKLIST_PORT": str(self.ports["worklist"]),
             "DOSESTREAM_REPEATS": str(self.folder.path / "repeats"),
             "DOSESTREAM_CLOCK_INTERVAL_S": str(min(settings.clock.interval_s, CLOCK_INTERVAL_S)),
         }
@@ -184,6 +190,7 @@ class Stack:
         listeners: list[tuple[str, int, str, bool]] = [
             ("mllp", settings.mllp.port, "HL7 (MLLP)", wanted.free_ports),
             ("dicom", settings.dicom.port, "DICOM", wanted.free_ports),
+            ("worklist", settings.worklist.port, "the DICOM worklist", wanted.free_ports),
         ]
         if wanted.kafka is None:
             listeners.append(("kafka", KAFKA_PORT, "Kafka", wanted.free_ports))
@@ -260,7 +267,12 @@ class Stack:
 
     def _host(self, name: str) -> str:
         settings = self.wanted.settings
-        host = settings.mllp.host if name == "ingest" else settings.dicom.host
+        hosts = {
+            "ingest": settings.mllp.host,
+            "arrivals": settings.dicom.host,
+            "worklist": settings.worklist.host,
+        }
+        host = hosts[name]
         # Where a client on this machine reaches a listener on every address.
         return ports.LOOPBACK if host in ("", "0.0.0.0", "::") else host
 

@@ -61,6 +61,11 @@ def find(ready_file: Path | None, environ: Mapping[str, str] = os.environ) -> di
             "port": settings.dicom.port,
             "ae_title": settings.dicom.ae_title,
         },
+        "worklist": {
+            "host": settings.worklist.host,
+            "port": settings.worklist.port,
+            "ae_title": settings.worklist.ae_title,
+        },
         "kafka": settings.kafka.bootstrap,
         "postgres": settings.postgres.url,
         "web": None,

@@ -60,7 +60,7 @@ def services(ready: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"service": name, **entry, "up": _alive(entry.get("pid"))} for name, entry in known.items()]
     return [
         {"service": name, "up": ports.answers(ready[key]["port"], ready[key]["host"], timeout_s=2.0)}
-        for name, key in (("ingest", "mllp"), ("arrivals", "dicom"))
+        for name, key in (("ingest", "mllp"), ("arrivals", "dicom"), ("worklist", "worklist"))
     ]
 
 

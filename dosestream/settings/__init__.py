@@ -16,11 +16,13 @@ from dosestream.settings.sections import (
     LimitSettings,
     MatchingSettings,
     MllpSettings,
+    PacsSettings,
     PostgresSettings,
     RepeatsSettings,
     Settings,
     SiteSettings,
     SourceSettings,
+    WorklistSettings,
 )
 from dosestream.settings.source import source_for_ae, source_for_hl7
 
@@ -37,6 +39,7 @@ __all__ = [
     "MappingSettings",
     "MatchingSettings",
     "MllpSettings",
+    "PacsSettings",
     "PostgresSettings",
     "RepeatsSettings",
     "RuleSettings",
@@ -44,6 +47,7 @@ __all__ = [
     "SettingsError",
     "SiteSettings",
     "SourceSettings",
+    "WorklistSettings",
     "load",
     "parse",
     "source_for_ae",

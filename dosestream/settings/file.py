@@ -21,6 +21,9 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "DOSESTREAM_DICOM_HOST": ("dicom", "host"),
     "DOSESTREAM_DICOM_PORT": ("dicom", "port"),
     "DOSESTREAM_DICOM_AE_TITLE": ("dicom", "ae_title"),
+    "DOSESTREAM_WORKLIST_HOST": ("worklist", "host"),
+    "DOSESTREAM_WORKLIST_PORT": ("worklist", "port"),
+    "DOSESTREAM_WORKLIST_AE_TITLE": ("worklist", "ae_title"),
     "DOSESTREAM_PATIENT_KEY_SECRET": ("site", "patient_key_secret"),
     "DOSESTREAM_CLOCK_INTERVAL_S": ("clock", "interval_s"),
 }

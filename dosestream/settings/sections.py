@@ -90,6 +90,35 @@ class DicomSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WorklistSettings:
+    """The modality worklist (DICOM C-FIND)."""
+
+    host: str = "127.0.0.1"
+    port: int = 11113
+    ae_title: str = "DOSESTREAM_WL"
+    max_associations: int = 64
+    # Calling AE titles that are let in; empty: all.
+    allowed_ae_titles: tuple[str, ...] = ()
+    # Steps in one answer; of more the earliest are sent, and the answer ends with a warning.
+    max_results: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PacsSettings:
+    """The archive that `dosestream fetch` gets missing dose reports from (C-FIND, C-MOVE); empty: none."""
+
+    host: str = ""
+    port: int = 104
+    ae_title: str = ""
+    # Our own title, which the archive must know.
+    calling_ae_title: str = "DOSESTREAM"
+    # The title by which the archive knows the DICOM listener; empty: dicom.ae_title.
+    destination: str = ""
+    # For each answer.
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSettings:
     """One sender: matched by MSH-3|MSH-4 (HL7) or calling AE title (DICOM)."""
 
@@ -205,6 +234,8 @@ class Settings:
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
     mllp: MllpSettings = field(default_factory=MllpSettings)
     dicom: DicomSettings = field(default_factory=DicomSettings)
+    worklist: WorklistSettings = field(default_factory=WorklistSettings)
+    pacs: PacsSettings = field(default_factory=PacsSettings)
     repeats: RepeatsSettings = field(default_factory=RepeatsSettings)
     source: tuple[SourceSettings, ...] = ()
     mapping: MappingSettings = field(default_factory=MappingSettings)

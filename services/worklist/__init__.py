@@ -1,0 +1,1 @@
+"""DICOM out: the modality worklist, from the orders in the dose database."""
