@@ -61,9 +61,18 @@ SEQUENCES: Final = frozenset(
         0x00081032,  # Procedure Code Sequence
         0x00081115,  # Referenced Series Sequence
         0x00081199,  # Referenced SOP Sequence
+        0x00082218,  # Anatomic Region Sequence
         0x00100024,  # Issuer of Patient ID Qualifiers Sequence
+        0x00189301,  # CT Acquisition Type Sequence
+        0x00189304,  # CT Acquisition Details Sequence
+        0x00189308,  # CT Table Dynamics Sequence
+        0x00189321,  # CT Exposure Sequence
+        0x00189325,  # CT X-Ray Details Sequence
+        0x00189346,  # CTDI Phantom Type Code Sequence
         0x00321064,  # Requested Procedure Code Sequence
         0x00400275,  # Request Attributes Sequence
+        0x0040030E,  # Exposure Dose Sequence
+        0x00400340,  # Performed Series Sequence
         0x004008EA,  # Measurement Units Code Sequence
         0x0040A043,  # Concept Name Code Sequence
         0x0040A168,  # Concept Code Sequence
@@ -74,6 +83,13 @@ SEQUENCES: Final = frozenset(
         0x0040A504,  # Content Template Sequence
         0x0040A730,  # Content Sequence
         0x04000561,  # Original Attributes Sequence
+        0x00540016,  # Radiopharmaceutical Information Sequence
+        0x00540220,  # View Code Sequence
+        0x00540300,  # Radionuclide Code Sequence
+        0x00540302,  # Administration Route Code Sequence
+        0x00540304,  # Radiopharmaceutical Code Sequence
+        0x52009229,  # Shared Functional Groups Sequence
+        0x52009230,  # Per-frame Functional Groups Sequence
     )
 )
 
@@ -117,19 +133,22 @@ def read(buffer: bytes, encoding: Encoding) -> DataSet:
     return _Reader(buffer, encoding).data_set(0, len(buffer), 0, stop_at_pixel_data=True)[0]
 
 
-def end_of_header(buffer: bytes, encoding: Encoding) -> int:
+def end_of_header(buffer: bytes, encoding: Encoding, *, partial: bool = False) -> int:
     """How many bytes come before pixel data (group 7FE0) or any later group.
+
+    With `partial` the buffer is only the beginning, and more will come: what depends on that is truncated.
 
     Raises:
         DataSetError: truncated or unreadable before that.
     """
-    return _Reader(buffer, encoding).data_set(0, len(buffer), 0, stop_at_pixel_data=True)[1]
+    return _Reader(buffer, encoding, partial=partial).data_set(0, len(buffer), 0, stop_at_pixel_data=True)[1]
 
 
 class _Reader:
-    def __init__(self, buffer: bytes, encoding: Encoding) -> None:
+    def __init__(self, buffer: bytes, encoding: Encoding, *, partial: bool = False) -> None:
         self._buffer = buffer
         self._encoding = encoding
+        self._partial = partial
         order = ">" if encoding.big_endian else "<"
         self._tag = Struct(order + "HH").unpack_from
         self._u16 = Struct(order + "H").unpack_from
@@ -264,7 +283,7 @@ class _Reader:
         if vr != b"UN" or not self._encoding.explicit:
             return self
         if self._implicit is None:
-            self._implicit = _Reader(self._buffer, IMPLICIT_LITTLE)
+            self._implicit = _Reader(self._buffer, IMPLICIT_LITTLE, partial=self._partial)
         return self._implicit
 
     def _illegal_vr(self, position: int, end: int, vr: bytes) -> tuple[int, int]:
@@ -280,4 +299,6 @@ class _Reader:
             length = self._u32(self._buffer, position + 8)[0]
             if length <= end - position - 12:
                 return length, position + 12
+            if self._partial:
+                raise DataSetError("truncated", "the data set ends inside an element", 0)
         return self._u16(self._buffer, position + 6)[0], position + 8
