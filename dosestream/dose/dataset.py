@@ -70,6 +70,7 @@ SEQUENCES: Final = frozenset(
         0x00189325,  # CT X-Ray Details Sequence
         0x00189346,  # CTDI Phantom Type Code Sequence
         0x00321064,  # Requested Procedure Code Sequence
+        0x00400270,  # Scheduled Step Attributes Sequence
         0x00400275,  # Request Attributes Sequence
         0x0040030E,  # Exposure Dose Sequence
         0x00400340,  # Performed Series Sequence

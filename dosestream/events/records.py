@@ -835,6 +835,8 @@ class Study:
     issues: tuple[str, ...] = ()
     rejection_code: str = ""
     rejected_instances: tuple[str, ...] = ()
+    step_status: str = ""
+    availability: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "Study":
@@ -894,6 +896,8 @@ class Study:
             "issues": list(self.issues),
             "rejection_code": self.rejection_code,
             "rejected_instances": list(self.rejected_instances),
+            "step_status": self.step_status,
+            "availability": self.availability,
         }
 
 

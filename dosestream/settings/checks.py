@@ -1,6 +1,7 @@
 """What a value of a setting must be beyond its type, as tables by the setting's key."""
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -90,6 +91,20 @@ def _release(value: object) -> str | None:
     return None if value in (1, 2) else "is no release of MLLP: 1 or 2"
 
 
+def _network(value: object) -> str | None:
+    try:
+        ip_network(str(value), strict=False)
+    except ValueError:
+        return "is no network: write an address, or one with its mask such as 10.1.2.0/24"
+    return None
+
+
+def _address(value: object) -> str | None:
+    host, colon, port = str(value).rpartition(":")
+    good = not value or (host and colon and port.isdecimal() and int(port) <= 65535)
+    return None if good else "is no address: write HOST:PORT"
+
+
 # What a value must be beyond its type: by its key, or for a list or table by the key of the whole.
 CHECKS: dict[str, Callable[[object], str | None]] = {
     "port": _port,
@@ -102,6 +117,9 @@ CHECKS: dict[str, Callable[[object], str | None]] = {
     "order_status": _status,
     "sample": _sample,
     "rejected_share": _share,
+    "allow": _network,
+    "peers": _network,
+    "commitment": _address,
 }
 
 # What a table must be as a whole: by its class, the keys of the mistake and a sentence.

@@ -80,6 +80,34 @@ class RepeatsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DicomTlsSettings:
+    """The DICOM listener over TLS 1.2 or newer (PS3.15 annex B), beside the plain one; open where a certificate
+    is named. Files are PEM."""
+
+    # Empty: the plain listener's.
+    host: str = ""
+    port: int = 2762
+    # The certificate, followed by those between it and its authority; and its key, without password.
+    certificate: str = ""
+    key: str = ""
+    # The authorities whose certificates peers must show; empty: none is asked for.
+    client_ca: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrthancSettings:
+    """An Orthanc whose change feed is read."""
+
+    # Such as http://127.0.0.1:8042; empty: none.
+    url: str = ""
+    user: str = ""
+    password: str = ""
+    # The source its instances are filed under: the AE title of a `[[source]]`, or any name.
+    ae_title: str = "ORTHANC"
+    poll_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class DicomSettings:
     """The DICOM listener."""
 
@@ -87,6 +115,17 @@ class DicomSettings:
     port: int = 11112
     ae_title: str = "DOSESTREAM"
     max_associations: int = 64
+    # Whether only calling AE titles of a `[[source]]` are accepted, and only our own as the called one.
+    known_sources_only: bool = False
+    require_called_ae_title: bool = False
+    # Networks from which connections are taken, beside those of the sources; empty: from everywhere.
+    allow: tuple[str, ...] = ()
+    tls: DicomTlsSettings = field(default_factory=DicomTlsSettings)
+    # A folder whose files are taken in.
+    watch: str = ""
+    # The AE title that its files come from.
+    watch_ae_title: str = "FOLDER"
+    orthanc: OrthancSettings = field(default_factory=OrthancSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +170,10 @@ class SourceSettings:
     charset: str = ""
     on_reject: str = ""
     processing_ids: tuple[str, ...] = ("P", "T", "D")
+    # Networks from which it sends; empty: from everywhere.
+    peers: tuple[str, ...] = ()
+    # HOST:PORT where it listens for the results of storage commitment; empty: on the association it asked on.
+    commitment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
