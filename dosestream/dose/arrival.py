@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from dosestream.dose.attributes import Attributes
 from dosestream.dose.charset import charset
 from dosestream.dose.content import Reading, leaf
 from dosestream.dose.dataset import DataSetError, tag_text
@@ -17,13 +18,16 @@ from dosestream.dose.header import (
     TIMEZONE,
     Header,
 )
+from dosestream.dose.image_header import image_dose
 from dosestream.dose.moments import Moment, zone_of
 from dosestream.dose.part10 import split
 from dosestream.dose.rejection_note import rejection
 from dosestream.dose.report import Extraction, extract
+from dosestream.dose.step_dose import performed_dose
+from dosestream.dose.step_header import PERFORMED_STEP
 from dosestream.dose.sums import differences
 from dosestream.events.identity import event_id
-from dosestream.events.records import RawMessage, Rejection, Study
+from dosestream.events.records import DoseReport, RawMessage, Rejection, Study
 from dosestream.settings import Settings, SourceSettings
 
 # Storage SOP classes (PS3.4 B.5): every structured report begins with this arc.
@@ -69,7 +73,10 @@ def study_event(raw: RawMessage, partition: int, offset: int, settings: Settings
     sop_class = leaf(data_set, SOP_CLASS) or file.sop_class_uid or raw.message_type
     sop_instance = leaf(data_set, SOP_INSTANCE) or file.sop_instance_uid or raw.control_id
     is_report = sop_class.startswith(STRUCTURED_REPORTS)
-    extraction = extract(data_set, Reading(letters, zone), sop_class) if is_report else None
+    reading = Reading(letters, zone)
+    extraction = extract(data_set, reading, sop_class) if is_report else None
+    attributes = Attributes(data_set, reading, file.encoding.big_endian)
+    dose = extraction.report if extraction else _secondary_dose(attributes, sop_class, sop_instance)
 
     patient, paths = header.patient()
     fields = header.fields()
@@ -88,7 +95,7 @@ def study_event(raw: RawMessage, partition: int, offset: int, settings: Settings
         "rejected_instances": rejected_instances,
         "patient": patient,
         "requests": requests,
-        "dose": extraction.report if extraction else None,
+        "dose": dose,
         "study_at": study.at if study else None,
         "study_local": study.local if study else "",
         "study_zone": study.zone if study else "",
@@ -109,6 +116,15 @@ def study_event(raw: RawMessage, partition: int, offset: int, settings: Settings
         issues=(*_issues(values, sop_class, is_report, extraction, study_path), *letters.problems),
         **values,
     )
+
+
+def _secondary_dose(attributes: Attributes, sop_class: str, sop_instance: str) -> DoseReport | None:
+    """Dose beside dose reports: of a performed step or of an image."""
+    if sop_class == PERFORMED_STEP:
+        return performed_dose(attributes, sop_instance)
+    if IMAGE_ROWS in attributes.data_set and not sop_class.startswith(OTHERS):
+        return image_dose(attributes)
+    return None
 
 
 def _study_moment(
@@ -146,7 +162,7 @@ def _issues(
 ) -> list[str]:
     """What a person should know about the instance. No value of the patient's in them."""
     accessions = {one.accession_number for one in values["requests"]} - {""}
-    dose = extraction.report if extraction else None
+    dose = values["dose"]
     differing = differences(dose) if dose else []
     checks = (
         (not values["accession_number"], "no_accession: (0008,0050) is empty"),
@@ -161,7 +177,8 @@ def _issues(
             f"sr_without_dose: a report of {sop_class} with no dose that is read",
         ),
         (
-            dose is not None and not dose.totals and not dose.events,
+            extraction is not None
+            and not any((dose.totals, dose.events, dose.administrations, dose.organ_doses)),
             "dose_report_empty: no total and no event",
         ),
         (
@@ -174,7 +191,7 @@ def _issues(
             "event_count_differs: the report lists another number of events than it states (113812)",
         ),
         (
-            dose is not None and any(event.no_event_uid for event in dose.events),
+            extraction is not None and any(event.no_event_uid for event in dose.events),
             "no_event_uid: events without Irradiation Event UID are known by start and values",
         ),
     )

@@ -50,7 +50,11 @@ class Reading:
 
     def give_up(self, concept: Code, reason: str) -> None:
         """Note an item that could not be read (once)."""
-        sentence = f"{concept[0]},{concept[1]}: {reason}"
+        self.note(f"{concept[0]},{concept[1]}", reason)
+
+    def note(self, where: str, reason: str) -> None:
+        """Note what could not be read at a place (once)."""
+        sentence = f"{where}: {reason}"
         if sentence not in self.unread:
             self.unread.append(sentence)
 
