@@ -23,6 +23,13 @@ from dosestream.dose.moments import Moment, zone_of
 from dosestream.dose.part10 import split
 from dosestream.dose.rejection_note import rejection
 from dosestream.dose.report import Extraction, extract
+from dosestream.dose.step_header import (
+    INSTANCE_AVAILABILITY,
+    PERFORMED_STEP,
+    as_header,
+    availability_of,
+    status_of,
+)
 from dosestream.dose.step_dose import performed_dose
 from dosestream.dose.step_header import PERFORMED_STEP
 from dosestream.dose.sums import differences
@@ -40,6 +47,8 @@ OTHERS: Final = (
     "1.2.840.10008.5.1.4.1.1.104.",
     "1.2.840.10008.5.1.4.1.1.481.",
 )
+# What tells of a study without being stored.
+NO_INSTANCES: Final = {PERFORMED_STEP: "performed_step", INSTANCE_AVAILABILITY: "available"}
 IMAGE_ROWS: Final = 0x00280010
 
 START_OF_IRRADIATION: Final = "113809,DCM"
@@ -61,16 +70,20 @@ def study_event(raw: RawMessage, partition: int, offset: int, settings: Settings
     try:
         file = split(raw.body)
         data_set = file.read()
+        step = (file.sop_class_uid or raw.message_type.partition("^")[0]) == PERFORMED_STEP
+        if step:
+            data_set = as_header(data_set)
     except DataSetError as error:
         return _rejection(raw, partition, offset, error.code, str(error), error.location)
-    if not leaf(data_set, STUDY_INSTANCE):
+    # N-SET names no study: the step's N-CREATE does.
+    if not leaf(data_set, STUDY_INSTANCE) and not (step and raw.message_type.endswith("^N-SET")):
         reason = "no Study Instance UID: nothing can be filed under it"
         return _rejection(raw, partition, offset, "no_study_instance_uid", reason, tag_text(STUDY_INSTANCE))
 
     letters = charset(leaf(data_set, CHARACTER_SET).encode("latin-1"))
     zone = zone_of(leaf(data_set, TIMEZONE), source.timezone or settings.site.timezone)
     header = Header(data_set, letters, zone)
-    sop_class = leaf(data_set, SOP_CLASS) or file.sop_class_uid or raw.message_type
+    sop_class = leaf(data_set, SOP_CLASS) or file.sop_class_uid or raw.message_type.partition("^")[0]
     sop_instance = leaf(data_set, SOP_INSTANCE) or file.sop_instance_uid or raw.control_id
     is_report = sop_class.startswith(STRUCTURED_REPORTS)
     reading = Reading(letters, zone)
@@ -91,6 +104,8 @@ def study_event(raw: RawMessage, partition: int, offset: int, settings: Settings
         **fields,
         "paths": paths,
         "kind": _kind(sop_class, is_report, extraction, IMAGE_ROWS in data_set, rejection_code),
+        "step_status": status_of(data_set) if step else "",
+        "availability": availability_of(data_set) if sop_class == INSTANCE_AVAILABILITY else "",
         "rejection_code": rejection_code,
         "rejected_instances": rejected_instances,
         "patient": patient,
@@ -152,6 +167,8 @@ def _kind(
 ) -> str:
     if rejection_code:
         return "rejection_note"
+    if sop_class in NO_INSTANCES:
+        return NO_INSTANCES[sop_class]
     if is_report:
         return "dose_report" if extraction else "structured_report"
     return "image" if has_rows and not sop_class.startswith(OTHERS) else "other"
@@ -161,6 +178,8 @@ def _issues(
     values: dict[str, Any], sop_class: str, is_report: bool, extraction: Extraction | None, study_path: str
 ) -> list[str]:
     """What a person should know about the instance. No value of the patient's in them."""
+    if values["kind"] in NO_INSTANCES.values():
+        return []
     accessions = {one.accession_number for one in values["requests"]} - {""}
     dose = values["dose"]
     differing = differences(dose) if dose else []
