@@ -138,8 +138,8 @@ def query(step: dict[str, str] | None = None, **keys: str | Sequence[str]) -> Da
     item.ScheduledProcedureStepStartDate = item.ScheduledProcedureStepStartTime = ""
     for name, value in (step or {}).items():
         setattr(item, name, value)
-    for name, value in keys.items():
-        setattr(out, name, value)
+    for name, values in keys.items():
+        setattr(out, name, values)
     out.ScheduledProcedureStepSequence = Items([item])
     return out
 
@@ -447,7 +447,7 @@ def test_a_cancelled_query_ends(new_hospital: Callable[..., Hospital]) -> None:
     many = [scheduled(n, f"C{n}", JOE, "CT", HOUR + n) for n in range(1, 300)]
     console = new_hospital(many).console
     association = console.associate()
-    statuses = []
+    statuses: list[int] = []
     for status, _ in association.send_c_find(query(), ModalityWorklistInformationFind, msg_id=7):
         if not statuses:
             association.send_c_cancel(7, query_model=ModalityWorklistInformationFind)
