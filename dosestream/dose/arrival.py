@@ -23,6 +23,7 @@ from dosestream.dose.moments import Moment, zone_of
 from dosestream.dose.part10 import split
 from dosestream.dose.rejection_note import rejection
 from dosestream.dose.report import Extraction, extract
+from dosestream.dose.step_dose import performed_dose
 from dosestream.dose.step_header import (
     INSTANCE_AVAILABILITY,
     PERFORMED_STEP,
@@ -30,8 +31,6 @@ from dosestream.dose.step_header import (
     availability_of,
     status_of,
 )
-from dosestream.dose.step_dose import performed_dose
-from dosestream.dose.step_header import PERFORMED_STEP
 from dosestream.dose.sums import differences
 from dosestream.events.identity import event_id
 from dosestream.events.records import DoseReport, RawMessage, Rejection, Study

@@ -42,17 +42,22 @@ class HeaderStream:
         self.over_cap = False
         self.received = 0
 
+    @property
+    def is_header_over(self) -> bool:
+        """Whether pixel data has begun."""
+        return self._header is not None
+
     def feed(self, piece: bytes) -> None:
         """Take the next bytes."""
         self.received += len(piece)
-        if self._header is not None or self.over_cap:
+        if self.is_header_over or self.over_cap:
             return
         self._came += piece
         if self._inflater is not None:
             self._inflate(piece)
         elif not self._whole:
             self._look(self._came)
-        if self._header is None and max(len(self._plain), len(self._came)) > self._cap:
+        if max(len(self._plain), len(self._came)) > self._cap:
             self.over_cap = True
             del self._came[self._cap + 1 :]
             self._plain.clear()
@@ -68,7 +73,7 @@ class HeaderStream:
     def _inflate(self, piece: bytes) -> None:
         assert self._inflater is not None
         try:
-            while piece and self._header is None and len(self._plain) <= self._cap:
+            while piece and not self.is_header_over and len(self._plain) <= self._cap:
                 self._plain += self._inflater.decompress(piece, INFLATED_AT_A_TIME)
                 self._look(self._plain)
                 piece = b"" if self._inflater.eof else self._inflater.unconsumed_tail

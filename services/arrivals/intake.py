@@ -1,6 +1,7 @@
-"""The way of one instance: drop its pixels, read it, store it raw, publish what it says, and only then answer.
+"""The way of one instance: read it, store it raw, publish what it says, and only then answer.
 
-Runs on the association's thread, which waits for Kafka; several associations go side by side.
+Runs on the association's thread, which waits for Kafka; several associations go side by side. Messages about
+performed procedure steps go the same way, one after the other, since each depends on the one before.
 """
 
 import logging
@@ -8,29 +9,38 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
-from dosestream.dose.arrival import STRUCTURED_REPORTS
-from dosestream.dose.dataset import DataSetError
-from dosestream.dose.part10 import header_only, join
+from dosestream.dose.part10 import join
+from dosestream.dose.step_header import PERFORMED_STEP
 from dosestream.events.identity import content_hash, event_id
 from dosestream.events.receipt import ReceiptClock
-from dosestream.events.records import RawMessage, Rejection
+from dosestream.events.records import RawMessage, Rejection, Study
 from dosestream.kafka.normalised_up_to import NormalisedUpTo
 from dosestream.kafka.publisher import Position, Publication, Publisher, PublishError
 from dosestream.repeats.store import repeat_key
 from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings, source_for_ae
-from services.arrivals.publications import Publications
+from services.arrivals.known import Known
+from services.arrivals.publications import Arrival, Publications
+from services.arrivals.steps import INVALID_VALUE, Ruling, ruling
 
 log = logging.getLogger("dosestream.arrivals")
 
-# PS3.4 table B.2-1.
 SUCCESS: Final = 0x0000
-OUT_OF_RESOURCES: Final = 0xA700
-CANNOT_UNDERSTAND: Final = 0xC000
+
+
+class Statuses(NamedTuple):
+    """How a service says that it cannot store now, and that it will not."""
+
+    out_of_resources: int
+    refused: int
+
+
+# PS3.4 table B.2-1; PS3.7 annex C.
+STORE: Final = Statuses(0xA700, 0xC000)
+NORMALISED: Final = Statuses(0x0213, INVALID_VALUE)
 
 # The contract's ten seconds, less what the answer needs to get out.
 ANSWER_DEADLINE_S: Final = 9.0
@@ -40,11 +50,17 @@ OPEN_WAIT_S: Final = 4.5
 KEPT_OF_TOO_LARGE: Final = 64 * 1024
 
 NOWHERE: Final = Position(-1, -1)
+# Kinds of which Kafka holds every byte.
+WHOLE: Final = frozenset({"dose_report", "structured_report", "rejection_note"})
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A C-STORE request: `data_set` is encoded as received; `peer` is host:port."""
+    """A request to store: `data_set` is encoded as received, without pixel data; `peer` is host:port.
+
+    `command` is N-CREATE or N-SET, empty for what is stored as it is. `over_cap` says that `data_set` is only the
+    beginning.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -53,6 +69,19 @@ class Instance:
     calling: str
     called: str
     peer: str
+    command: str = ""
+    over_cap: bool = False
+
+    @property
+    def statuses(self) -> Statuses:
+        return NORMALISED if self.command else STORE
+
+
+class _Answered(NamedTuple):
+    """What came of an instance: its arrival, and the status of its answer."""
+
+    arrival: Arrival
+    status: int
 
 
 class Intake:
@@ -68,6 +97,8 @@ class Intake:
         self._clock = ReceiptClock()
         # Known once the broker is.
         self.repeats: WaitingRepeats | None = None
+        self.known = Known(None)
+        self._steps = threading.Lock()
         self._idle = threading.Condition()
         self._under_way = 0
         self._closing = False
@@ -77,7 +108,7 @@ class Intake:
         """Store one instance and return its DIMSE status; success means that Kafka has it."""
         with self._idle:
             if self._closing:
-                return OUT_OF_RESOURCES
+                return instance.statuses.out_of_resources
             self._under_way += 1
         try:
             status = self._take(instance)
@@ -97,10 +128,22 @@ class Intake:
 
     def _take(self, instance: Instance) -> int:
         deadline = time.monotonic() + ANSWER_DEADLINE_S
+        if instance.sop_class_uid != PERFORMED_STEP:
+            return self._take_in_turn(instance, deadline)
+        if not self._steps.acquire(timeout=ANSWER_DEADLINE_S):
+            return instance.statuses.out_of_resources
+        try:
+            return self._take_in_turn(instance, deadline)
+        finally:
+            self._steps.release()
+
+    def _take_in_turn(self, instance: Instance, deadline: float) -> int:
         source = source_for_ae(self._settings, instance.calling)
-        body = _body(instance)
+        body = join(
+            instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax, instance.data_set
+        )
         if not self._wait_open(deadline):
-            return OUT_OF_RESOURCES
+            return instance.statuses.out_of_resources
         assert self.repeats is not None
         now = self._clock.next(source.name)
         content = content_hash(body)
@@ -110,11 +153,12 @@ class Intake:
                 return int(answer, 16)
         except TimeoutError as error:
             log.warning("%s %s: not stored: %s", source.name, instance.sop_instance_uid, error)
-            return OUT_OF_RESOURCES
+            return instance.statuses.out_of_resources
+        sop_class = instance.sop_class_uid
         raw = RawMessage(
             source=source.name,
             control_id=instance.sop_instance_uid,
-            message_type=instance.sop_class_uid,
+            message_type=f"{sop_class}^{instance.command}" if instance.command else sop_class,
             received_at=now,
             transport="dicom",
             peer=instance.peer,
@@ -124,19 +168,21 @@ class Intake:
             answer=f"{SUCCESS:04X}",
             body=body,
         )
-        refused = SUCCESS if source.on_reject == "AA" else CANNOT_UNDERSTAND
+        refused = SUCCESS if source.on_reject == "AA" else instance.statuses.refused
         try:
-            if len(body) > self._settings.kafka.max_message_bytes:
+            if instance.over_cap or len(body) > self._settings.kafka.max_message_bytes:
                 self._publish(self._publications.event(self._too_large(raw, refused)), deadline)
                 self.repeats.fail(key, now)
                 return refused
-            status = self._store(raw, refused, deadline)
+            done = self._store(raw, instance, refused, deadline)
         except PublishError as error:
             log.warning("%s %s: not stored: %s", raw.source, raw.control_id, error)
             self.repeats.fail(key, now)
-            return OUT_OF_RESOURCES
-        self.repeats.end(key, now, f"{status:04X}")
-        return status
+            return instance.statuses.out_of_resources
+        if isinstance(done.arrival, Study) and done.arrival.kind in WHOLE:
+            self.known.hold(instance.sop_instance_uid, sop_class, now)
+        self.repeats.end(key, now, f"{done.status:04X}")
+        return done.status
 
     def _wait_open(self, deadline: float) -> bool:
         """Whether what is stored now is looked after until it has its event; the broker may just be coming."""
@@ -147,14 +193,21 @@ class Intake:
             time.sleep(0.05)
         return True
 
-    def _store(self, raw: RawMessage, refused: int, deadline: float) -> int:
+    def _store(self, raw: RawMessage, instance: Instance, refused: int, deadline: float) -> _Answered:
         """Raw record first, then what it says. Raises PublishError."""
         # Read before it is stored: the key is the patient's, and the raw record says the answer.
         arrival = self._publications.read(raw, NOWHERE)
         status = SUCCESS
-        if isinstance(arrival, Rejection):
+        step: Ruling | None = None
+        if isinstance(arrival, Study) and arrival.kind == "performed_step":
+            step = ruling(self.known.state(raw.control_id), instance.command, arrival.step_status)
+            status = SUCCESS if refused == SUCCESS else step.status
+            if not step.counts:
+                arrival = _refusal(raw, step)
+        elif isinstance(arrival, Rejection):
             status = refused
-            raw = replace(raw, answer=f"{status:04X}")
+        raw = replace(raw, answer=f"{status:04X}")
+        if isinstance(arrival, Rejection):
             arrival = replace(arrival, answer=raw.answer)
             log.warning("%s %s: rejected: %s %s", raw.source, raw.control_id, arrival.code, arrival.location)
         begun = self._marks.begin()
@@ -166,7 +219,9 @@ class Intake:
             self._marks.failed(begun, raw.content_hash)
             raise
         self._marks.finished(begun)
-        return status
+        if step is not None and step.state:
+            self.known.set_state(raw.control_id, step.state, raw.received_at)
+        return _Answered(arrival, status)
 
     def _publish(self, record: Publication, deadline: float) -> Position:
         """Publish and wait until the deadline. Raises PublishError."""
@@ -191,18 +246,25 @@ class Intake:
             transport=raw.transport,
             peer=raw.peer,
             code="too_large",
-            reason=f"{len(raw.body)} bytes without pixel data, and the cap is {cap}: "
+            reason=f"more than {cap} bytes without pixel data: "
             f"only the first {KEPT_OF_TOO_LARGE} are kept here; raise kafka.max_message_bytes and send it again",
             answer=f"{status:04X}",
             body=raw.body[:KEPT_OF_TOO_LARGE],
         )
 
 
-def _body(instance: Instance) -> bytes:
-    """The instance as a DICOM file: a report whole, anything else without pixel data."""
-    data_set = instance.data_set
-    if not instance.sop_class_uid.startswith(STRUCTURED_REPORTS):
-        # What cannot be read is kept as it came: the rejection says what is wrong with it.
-        with suppress(DataSetError):
-            data_set = header_only(data_set, instance.transfer_syntax)
-    return join(instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax, data_set)
+def _refusal(raw: RawMessage, step: Ruling) -> Rejection:
+    """Of a message about a performed step that comes when it must not."""
+    return Rejection(
+        event_id=event_id(f"{raw.source}\0{step.code}", raw.body, 0),
+        source=raw.source,
+        control_id=raw.control_id,
+        received_at=raw.received_at,
+        message_type=raw.message_type,
+        transport=raw.transport,
+        peer=raw.peer,
+        code=step.code,
+        reason=step.reason,
+        location="(0040,0252)",
+        body=raw.body,
+    )

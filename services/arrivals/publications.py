@@ -94,7 +94,9 @@ class Publications:
             return self._hash(SourceSettings(), (), arrival.control_id or arrival.source)
         sources = self.settings.source
         source = next((one for one in sources if one.name == arrival.source), SourceSettings())
-        return self._hash(source, arrival.patient.identifiers, arrival.study_instance_uid)
+        return self._hash(
+            source, arrival.patient.identifiers, arrival.study_instance_uid or arrival.control_id
+        )
 
     def _hash(self, source: SourceSettings, identifiers: tuple[Identifier, ...], fallback: str) -> bytes:
         site = self.settings.site

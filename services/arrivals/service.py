@@ -13,10 +13,12 @@ from dosestream.kafka.normalised_up_to import DICOM_GROUP, NormalisedUpTo
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.topics import Topic
 from dosestream.repeats.desk import Desk
+from dosestream.repeats.opened import home
 from dosestream.repeats.store import Store
 from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings
 from services.arrivals.intake import ANSWER_DEADLINE_S, Intake
+from services.arrivals.known import Known
 from services.arrivals.listener import Listener
 from services.arrivals.publications import Publications
 
@@ -60,7 +62,7 @@ class Arrivals:
         while not self._marks.repaired.is_set() and time.monotonic() < until:
             if stopping.wait(0.05):
                 return None
-        self._listener = Listener(self._settings.dicom, self.intake)
+        self._listener = Listener(self._settings, self.intake)
         return self._listener
 
     def stop(self) -> None:
@@ -76,8 +78,11 @@ class Arrivals:
         self._marks.stop()
         self._publisher.close()
         self._desk.close()
+        self.intake.known.close()
 
     def _opened(self, store: Store) -> None:
+        folder = home(self._settings.repeats) / self._marks.roster.cluster()
+        self.intake.known = Known(folder / "arrivals.sqlite", time.time_ns() // 1000)
         self.intake.repeats = WaitingRepeats(store)
 
 

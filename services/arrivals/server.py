@@ -1,0 +1,66 @@
+"""The listening socket: allow-listed addresses, TLS off the accepting thread, many callers at once."""
+
+import logging
+import ssl
+from typing import Any, Final
+
+from pynetdicom.transport import ThreadedAssociationServer
+
+from dosestream.settings import DicomTlsSettings, Settings
+from services.arrivals.admission import may_connect
+
+log = logging.getLogger("dosestream.arrivals")
+
+HANDSHAKE_S: Final = 10.0
+
+
+class SharedContexts(list[Any]):
+    """Presentation contexts that nobody changes: pynetdicom copies them deeply for each association, 40 ms each."""
+
+    def __deepcopy__(self, memo: object) -> "SharedContexts":
+        return self
+
+
+class Server(ThreadedAssociationServer):  # type: ignore[misc]
+    """pynetdicom's server; `settings` and `tls` are set before it serves."""
+
+    settings: Settings
+    tls: ssl.SSLContext | None = None
+    request_queue_size = 128
+    # A scanner's connection must not keep the process from ending.
+    daemon_threads = True
+
+    def verify_request(self, _request: Any, client_address: Any) -> bool:
+        if may_connect(self.settings, client_address[0]):
+            return True
+        log.warning("%s: connection refused: its address is not allowed (dicom.allow)", client_address[0])
+        return False
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        if self.tls is not None:
+            try:
+                request.settimeout(HANDSHAKE_S)
+                request = self.tls.wrap_socket(request, server_side=True)
+            except OSError as error:
+                log.warning("%s: no TLS: %s", client_address[0], getattr(error, "reason", error))
+                self.shutdown_request(request)
+                return
+        super().process_request_thread(request, client_address)
+
+    def handle_error(self, _request: Any, client_address: Any) -> None:
+        log.warning("%s: the connection failed before it was an association", client_address[0])
+
+
+def tls_context(tls: DicomTlsSettings) -> ssl.SSLContext:
+    """TLS as the settings say.
+
+    Raises:
+        OSError: a file cannot be read, or is no certificate or key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.certificate, tls.key or None)
+    if tls.client_ca:
+        context.load_verify_locations(tls.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
