@@ -79,7 +79,7 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
         if isinstance(event, Order):
             out.facts.append(Filed(event, order_keys(event, rules), None))
         elif isinstance(event, Study):
-            value = item.record.value if event.kind == "dose_report" else None
+            value = item.record.value if event.dose is not None else None
             out.facts.append(Filed(event, study_keys(event, rules), value))
         elif isinstance(event, Decision):
             if keys := decision_keys(event, rules):

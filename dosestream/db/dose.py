@@ -1,7 +1,7 @@
 """Dose of studies in the database: read again from the reports only where the reports of a study changed."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import cast
 
 import orjson
@@ -9,8 +9,9 @@ from psycopg import Cursor
 
 from dosestream.db.values import columns, iso_time, without_nul
 from dosestream.events.codec import Codec
-from dosestream.events.records import IrradiationEvent, Study
+from dosestream.events.records import IrradiationEvent, OrganDose, Study
 from dosestream.reconcile.derive import Group
+from dosestream.reconcile.dose_sources import SOURCES
 from dosestream.reconcile.facts import study_fact
 from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
 from dosestream.reconcile.rows import DoseSummary
@@ -19,7 +20,9 @@ from dosestream.reconcile.studies import arrived_studies
 from dosestream.reconcile.totals import Report, StudyDose, study_dose
 
 Row = tuple[object, ...]
-NOT_COLUMNS = frozenset({"sources", "no_event_uid"})
+NOT_COLUMNS = frozenset({"sources", "no_event_uid", "dose_checks"})
+# Raised when dose is derived otherwise than before: what is stored is then derived again when its group is.
+DERIVATION = 2
 
 
 def summaries(
@@ -37,12 +40,14 @@ def summaries(
             reports = [
                 f.event.event_id
                 for f in study.facts
-                if f.event.kind == "dose_report" and f.event.sop_instance_uid not in taken_back.notes
+                if f.event.dose is not None and f.event.sop_instance_uid not in taken_back.notes
             ]
             # Of a study without a report that counts, its other reports still tell the modality.
             modality = study.modality if taken_back.excluded else study.value("modality")
             versions = [f"{f.event.event_id}@{f.version.precedence}" for f in study.facts]
-            key = hashlib.sha256(orjson.dumps([modality, reports, sorted(versions)])).hexdigest()[:32]
+            key = hashlib.sha256(orjson.dumps([DERIVATION, modality, reports, sorted(versions)])).hexdigest()[
+                :32
+            ]
             uid = study.study_instance_uid
             if uid in stored and stored[uid][0] == key:
                 found[uid] = stored[uid][1]
@@ -105,16 +110,60 @@ def _derive_again(
 
 
 def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
-    """Replace totals, events and sources of these studies."""
-    totals = [columns(total) for dose in derived.values() for total in dose.totals]
-    events = [_event_row(uid, sop, e) for uid, dose in derived.items() for sop, e in dose.events]
-    sources = [
-        {"study_instance_uid": uid, "irradiation_event_uid": e.irradiation_event_uid, **source.to_datum()}
-        for uid, dose in derived.items()
-        for _, e in dose.events
-        for source in e.sources
-    ]
-    for table, rows in (("dose_total", totals), ("irradiation_event", events), ("xray_source", sources)):
+    """Replace the rows of these studies."""
+    studies = derived.items()
+    tables: dict[str, list[dict[str, object]]] = {
+        "dose_total": [columns(total) for dose in derived.values() for total in dose.totals],
+        "irradiation_event": [
+            _event_row(uid, sop, dose, e) for uid, dose in studies for sop, e in dose.events
+        ],
+        "xray_source": [
+            {"study_instance_uid": uid, "irradiation_event_uid": e.irradiation_event_uid, **source.to_datum()}
+            for uid, dose in studies
+            for _, e in dose.events
+            for source in e.sources
+        ],
+        "dose_check": [
+            {
+                "study_instance_uid": uid,
+                "irradiation_event_uid": e.irradiation_event_uid,
+                "number": number,
+                **_filled(check.to_datum()),
+            }
+            for uid, dose in studies
+            for _, e in dose.events
+            for number, check in enumerate(e.dose_checks, start=1)
+        ],
+        "administration": [
+            {
+                "study_instance_uid": uid,
+                "sop_instance_uid": sop,
+                "number": number,
+                "dose_source": dose.sources.get(sop),
+                **_filled(one.to_datum()),
+                "started_at": iso_time(one.started_at),
+                "ended_at": iso_time(one.ended_at),
+            }
+            for uid, dose in studies
+            for number, (sop, one) in enumerate(dose.administrations, start=1)
+        ],
+        "organ_dose": [
+            {
+                "study_instance_uid": uid,
+                "sop_instance_uid": sop,
+                "number": number,
+                **_filled(organ.to_datum()),
+            }
+            for uid, dose in studies
+            for number, (sop, organ) in enumerate(_organs(dose), start=1)
+        ],
+        "unread": [
+            {"study_instance_uid": uid, "sop_instance_uid": sop, "item": item}
+            for uid, dose in studies
+            for sop, item in dose.unread
+        ],
+    }
+    for table, rows in tables.items():
         cursor.execute(f"DELETE FROM {table} WHERE study_instance_uid = ANY(%s)", (list(derived),))
         if rows:
             cursor.execute(
@@ -123,12 +172,30 @@ def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
             )
 
 
-def _event_row(uid: str, sop_instance_uid: str, event: IrradiationEvent) -> dict[str, object]:
-    """An irradiation event as its table has it: empty text is NULL."""
-    row: dict[str, object] = {
-        name: None if value == "" else value
-        for name, value in event.to_datum().items()
-        if name not in NOT_COLUMNS
-    }
+def _organs(dose: StudyDose) -> Iterator[tuple[str, OrganDose]]:
+    """Those of administrations, then those of estimates."""
+    for sop, one in dose.administrations:
+        for organ in one.organ_doses:
+            yield sop, organ
+    yield from dose.organ_doses
+
+
+def _filled(datum: Mapping[str, object]) -> dict[str, object]:
+    """Empty text is NULL."""
+    return {name: None if value == "" else value for name, value in datum.items()}
+
+
+def _event_row(
+    uid: str, sop_instance_uid: str, dose: StudyDose, event: IrradiationEvent
+) -> dict[str, object]:
+    """An irradiation event as its table has it."""
+    row = {name: value for name, value in _filled(event.to_datum()).items() if name not in NOT_COLUMNS}
     row["started_at"] = iso_time(event.started_at)
-    return {"study_instance_uid": uid, "sop_instance_uid": sop_instance_uid, **row}
+    kind = dose.sources.get(sop_instance_uid, "")
+    return {
+        "study_instance_uid": uid,
+        "sop_instance_uid": sop_instance_uid,
+        "dose_source": kind or None,
+        "confidence": SOURCES[kind].confidence if kind in SOURCES else None,
+        **row,
+    }

@@ -8,7 +8,8 @@ SELECT study_instance_uid, modality, study_datetime, institution, patient_author
        manufacturer, model, link_state, link_method, phase, excluded, event_count, ct_dlp_total_mgycm,
        dap_total_gym2, dose_rp_total_gy, fluoro_time_s, agd_left_mgy, agd_right_mgy, administered_activity_mbq,
        effective_dose_msv, total_source, radionuclide, radiopharmaceutical, revision, rules_hash, updated_at,
-       evidence, study_local_datetime, study_time_zone
+       evidence, study_local_datetime, study_time_zone,
+       dose_source, dose_confidence
 FROM {tables}.study;
 
 CREATE OR REPLACE VIEW {views}.study_order AS
@@ -16,7 +17,8 @@ SELECT study_instance_uid, filler_order_number, placer_order_number, accession_n
 FROM {tables}.study_order;
 
 CREATE OR REPLACE VIEW {views}.dose_total AS
-SELECT study_instance_uid, quantity, mode, plane, phantom, laterality, stated, from_events, unit, sop_instance_uid
+SELECT study_instance_uid, quantity, mode, plane, phantom, laterality, stated, from_events, unit, sop_instance_uid,
+       stored_value, stored_unit, dose_source, confidence, differs
 FROM {tables}.dose_total;
 
 CREATE OR REPLACE VIEW {views}.irradiation_event AS
@@ -24,13 +26,109 @@ SELECT study_instance_uid, irradiation_event_uid, sop_instance_uid, started_at, 
        target_region, plane, ctdivol_mgy, ctdi_phantom, dlp_mgycm, ssde_mgy, pitch, scan_length_mm, dap_gym2,
        dose_rp_gy, kvp, tube_current_ma, exposure_uas, exposure_time_ms, filters, frames, pulse_rate,
        source_detector_mm, source_patient_mm, primary_angle_deg, secondary_angle_deg, agd_mgy, laterality, view,
-       compressed_thickness_mm, hvl_mm, target, exposure_index, deviation_index
+       compressed_thickness_mm, hvl_mm, target, exposure_index, deviation_index,
+       dose_source, confidence, fluoroscopy,
+       (measured->>'reconstructable_length_mm')::double precision AS reconstructable_length_mm,
+       (measured->>'exposed_range_mm')::double precision AS exposed_range_mm,
+       (measured->>'reconstructable_top_mm')::double precision AS reconstructable_top_mm,
+       (measured->>'reconstructable_bottom_mm')::double precision AS reconstructable_bottom_mm,
+       (measured->>'scan_top_mm')::double precision AS scan_top_mm,
+       (measured->>'scan_bottom_mm')::double precision AS scan_bottom_mm,
+       (measured->>'single_collimation_mm')::double precision AS single_collimation_mm,
+       (measured->>'total_collimation_mm')::double precision AS total_collimation_mm,
+       (measured->>'xray_source_count')::double precision AS xray_source_count,
+       (measured->>'ctdi_free_air_mgy')::double precision AS ctdi_free_air_mgy,
+       (measured->>'effective_dose_msv')::double precision AS effective_dose_msv,
+       (measured->>'water_equivalent_diameter_mm')::double precision AS water_equivalent_diameter_mm,
+       (measured->>'water_equivalent_diameter_z_mm')::double precision AS water_equivalent_diameter_z_mm,
+       (measured->>'lateral_dimension_mm')::double precision AS lateral_dimension_mm,
+       (measured->>'ap_dimension_mm')::double precision AS ap_dimension_mm,
+       (measured->>'effective_diameter_mm')::double precision AS effective_diameter_mm,
+       (measured->>'entrance_exposure_mgy')::double precision AS entrance_exposure_mgy,
+       (measured->>'patient_equivalent_thickness_mm')::double precision AS patient_equivalent_thickness_mm,
+       (measured->>'target_exposure_index')::double precision AS target_exposure_index,
+       (measured->>'irradiation_duration_s')::double precision AS irradiation_duration_s,
+       (measured->>'collimated_area_m2')::double precision AS collimated_area_m2,
+       (measured->>'collimated_height_mm')::double precision AS collimated_height_mm,
+       (measured->>'collimated_width_mm')::double precision AS collimated_width_mm,
+       (measured->>'source_reference_point_mm')::double precision AS source_reference_point_mm,
+       (measured->>'source_isocenter_mm')::double precision AS source_isocenter_mm,
+       (measured->>'source_table_mm')::double precision AS source_table_mm,
+       (measured->>'primary_end_angle_deg')::double precision AS primary_end_angle_deg,
+       (measured->>'secondary_end_angle_deg')::double precision AS secondary_end_angle_deg,
+       (measured->>'column_angulation_deg')::double precision AS column_angulation_deg,
+       (measured->>'table_longitudinal_mm')::double precision AS table_longitudinal_mm,
+       (measured->>'table_lateral_mm')::double precision AS table_lateral_mm,
+       (measured->>'table_height_mm')::double precision AS table_height_mm,
+       (measured->>'table_longitudinal_end_mm')::double precision AS table_longitudinal_end_mm,
+       (measured->>'table_lateral_end_mm')::double precision AS table_lateral_end_mm,
+       (measured->>'table_height_end_mm')::double precision AS table_height_end_mm,
+       (measured->>'table_head_tilt_deg')::double precision AS table_head_tilt_deg,
+       (measured->>'table_horizontal_rotation_deg')::double precision AS table_horizontal_rotation_deg,
+       (measured->>'table_cradle_tilt_deg')::double precision AS table_cradle_tilt_deg,
+       (measured->>'compression_force_n')::double precision AS compression_force_n,
+       (measured->>'compression_pressure_kpa')::double precision AS compression_pressure_kpa,
+       (measured->>'compression_contact_area_mm2')::double precision AS compression_contact_area_mm2,
+       (measured->>'table_head_tilt_end_deg')::double precision AS table_head_tilt_end_deg,
+       (measured->>'table_horizontal_rotation_end_deg')::double precision AS table_horizontal_rotation_end_deg,
+       (measured->>'table_cradle_tilt_end_deg')::double precision AS table_cradle_tilt_end_deg,
+       (measured->>'table_x_mm')::double precision AS table_x_mm,
+       (measured->>'table_y_mm')::double precision AS table_y_mm,
+       (measured->>'table_z_mm')::double precision AS table_z_mm,
+       (measured->>'table_x_end_mm')::double precision AS table_x_end_mm,
+       (measured->>'table_y_end_mm')::double precision AS table_y_end_mm,
+       (measured->>'table_z_end_mm')::double precision AS table_z_end_mm,
+       (measured->>'filter_aluminium_mm')::double precision AS filter_aluminium_mm,
+       (measured->>'focal_spot_mm')::double precision AS focal_spot_mm,
+       (measured->>'rotation_time_ms')::double precision AS rotation_time_ms,
+       (measured->>'tube_current_max_ma')::double precision AS tube_current_max_ma,
+       (measured->>'entrance_dose_mgy')::double precision AS entrance_dose_mgy,
+       described->>'fluoro_mode' AS fluoro_mode, described->>'grid' AS grid,
+       described->>'view_modifier' AS view_modifier, described->>'modulation' AS modulation,
+       described->>'filter_types' AS filter_types, described->>'reference_point' AS reference_point,
+       described->>'event_label' AS event_label, described->>'event_label_type' AS event_label_type,
+       described->>'eponymous_name' AS eponymous_name, described->>'patient_orientation' AS patient_orientation,
+       described->>'patient_orientation_modifier' AS patient_orientation_modifier,
+       described->>'patient_table_relationship' AS patient_table_relationship,
+       described->>'detector_type' AS detector_type,
+       described->>'mechanical_configuration' AS mechanical_configuration,
+       described->>'dose_information_source' AS dose_information_source, described->>'comment' AS comment,
+       described->>'procedure_context' AS procedure_context, described->>'ssde_method' AS ssde_method,
+       described->>'water_equivalent_diameter_method' AS water_equivalent_diameter_method,
+       described->>'effective_dose_method' AS effective_dose_method, stored
 FROM {tables}.irradiation_event;
 
 CREATE OR REPLACE VIEW {views}.xray_source AS
 SELECT study_instance_uid, irradiation_event_uid, number, kvp, tube_current_ma, exposure_uas, exposure_time_ms,
-       pulse_width_ms, filter_material, filter_thickness_min_mm, filter_thickness_max_mm, identification
+       pulse_width_ms, filter_material, filter_thickness_min_mm, filter_thickness_max_mm, identification,
+       (measured->>'filter_aluminium_mm')::double precision AS filter_aluminium_mm,
+       (measured->>'focal_spot_mm')::double precision AS focal_spot_mm,
+       (measured->>'rotation_time_ms')::double precision AS rotation_time_ms,
+       (measured->>'tube_current_max_ma')::double precision AS tube_current_max_ma
 FROM {tables}.xray_source;
+
+CREATE OR REPLACE VIEW {views}.dose_check AS
+SELECT study_instance_uid, irradiation_event_uid, number, kind, dlp_configured, ctdivol_configured, dlp_value_mgycm,
+       ctdivol_value_mgy, dlp_estimate_mgycm, ctdivol_estimate_mgy, reason, person
+FROM {tables}.dose_check;
+
+CREATE OR REPLACE VIEW {views}.administration AS
+SELECT study_instance_uid, sop_instance_uid, number, administration_uid, agent, radionuclide, route, site, laterality,
+       started_at, ended_at, activity_mbq, effective_dose_msv,
+       (measured->>'pre_administration_mbq')::double precision AS pre_administration_mbq,
+       (measured->>'post_administration_mbq')::double precision AS post_administration_mbq,
+       (measured->>'extravasation_mbq')::double precision AS extravasation_mbq,
+       (measured->>'volume_ml')::double precision AS volume_ml,
+       (measured->>'half_life_s')::double precision AS half_life_s, dose_source
+FROM {tables}.administration;
+
+CREATE OR REPLACE VIEW {views}.organ_dose AS
+SELECT study_instance_uid, sop_instance_uid, number, organ, laterality, quantity, dose_mgy, equivalent_msv, method, estimate
+FROM {tables}.organ_dose;
+
+-- What could not be read of a report that arrived: code or tag, and why.
+CREATE OR REPLACE VIEW {views}.unread AS
+SELECT study_instance_uid, sop_instance_uid, item FROM {tables}.unread;
 
 CREATE OR REPLACE VIEW {views}.imaging_order AS
 SELECT placer_order_number, filler_order_number, accession_number, study_instance_uid, patient_authority, patient_id,
@@ -113,7 +211,7 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['study', 'study_order', 'dose_total', 'irradiation_event', 'xray_source',
-                                'imaging_order', 'patient', 'report', 'turnaround', 'anomaly', 'message', 'quarantine',
+                                'dose_check', 'administration', 'organ_dose', 'unread', 'imaging_order', 'patient', 'report', 'turnaround', 'anomaly', 'message', 'quarantine',
                                 'source', 'scheduled_step', 'missing_report']
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER read_only INSTEAD OF INSERT OR UPDATE OR DELETE ON {views}.%I '

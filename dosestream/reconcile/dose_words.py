@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from dosestream.events.records import DoseReport, Study
+from dosestream.events.records import Administration, DoseReport, Study
+from dosestream.reconcile.dose_sources import standing
 from dosestream.reconcile.facts import StudyFact
 from dosestream.reconcile.totals import counting
 
@@ -41,7 +42,9 @@ def written(event: Study) -> list[str]:
         return []
     dose = event.dose
     events = sorted((_word(e.irradiation_event_uid), _event(e)) for e in dose.events)
-    totals = sorted(_word([_scope(event, dose), *total]) for total in _totals(dose))
+    totals = [_word([_scope(event, dose), *total]) for total in _totals(dose)]
+    totals += [_word(_administration(one)) for one in dose.administrations]
+    totals.sort()
     return [
         base64.b64encode(b"".join(words)).decode() for words in (totals, (w for pair in events for w in pair))
     ]
@@ -50,6 +53,11 @@ def written(event: Study) -> list[str]:
 def _event(event: object) -> bytes:
     values = ("dlp_mgycm", "dap_gym2", "dose_rp_gy", "agd_mgy", "laterality")
     return _word([getattr(event, name) for name in values])
+
+
+def _administration(one: Administration) -> list[object]:
+    """The same word in all the images of one study."""
+    return [one.administration_uid, one.agent, one.started_at, one.activity_mbq, one.effective_dose_msv]
 
 
 def _totals(dose: DoseReport) -> Iterable[list[object]]:
@@ -79,6 +87,7 @@ class _Told:
 
     words: DoseWords
     version: tuple[object, ...]
+    dose: DoseReport
 
     @property
     def event_uids(self) -> frozenset[bytes]:
@@ -104,7 +113,9 @@ def last_heard(
         told = of(fact)
         for word in (*told.totals, *(told.events or {}).items()):
             first[word] = min(first.get(word, fact.event.received_at), fact.event.received_at)
-    reports = sorted((_Told(of(fact), fact.version) for fact in holding), key=lambda r: r.version)
+    told_by = (_Told(of(fact), fact.version, fact.event.dose) for fact in holding if fact.event.dose)
+    standing_ones = standing(told_by, lambda r: r.dose, lambda r: bool(r.words.totals or r.words.events))
+    reports = sorted(standing_ones, key=lambda r: r.version)
     winning: set[object] = {total for report in counting(reports) for total in report.words.totals}
     newest: dict[bytes, bytes] = {}
     for report in reports:

@@ -20,7 +20,9 @@ def family(modality: str | None) -> str | None:
 
 
 def of_report(dose: DoseReport, header_modality: str) -> str | None:
-    """CT, MG, RF, DX, NM or PT by the template of the report's root (PS3.16)."""
+    """CT, MG, RF, DX, NM or PT by the template of the report's root (PS3.16); None where it is no report."""
+    if dose.source in ("mpps", "image"):
+        return None
     match dose.template:
         case "10011":
             return "CT"

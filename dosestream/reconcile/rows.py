@@ -218,6 +218,12 @@ class DoseTotalRow:
     from_events: float | None
     unit: str
     sop_instance_uid: str
+    stored_value: str | None = None
+    stored_unit: str | None = None
+    dose_source: str | None = None
+    confidence: str | None = None
+    # Whether the two lie further apart than rounding explains; None where they are not compared.
+    differs: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,4 +243,6 @@ class DoseSummary:
     total_source: str | None = None
     radionuclide: str | None = None
     radiopharmaceutical: str | None = None
+    dose_source: str | None = None
+    dose_confidence: str | None = None
     unread: list[str] = field(default_factory=list)
