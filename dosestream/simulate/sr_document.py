@@ -32,6 +32,8 @@ Edit = Callable[[bytes], bytes]
 # Keyword of an attribute to its value.
 Attributes = Mapping[str, Any]
 NUMERIC_VALUE: Final = 0x0040A30A
+# Kind of an instance that is no stored one.
+PERFORMED_STEP: Final = "performed_step"
 EXAMINATION: Final = Code("EXAM1", "SIM", "Examination one")
 
 
@@ -40,7 +42,7 @@ class Head:
     """What stands around the content.
 
     Attributes:
-        kind: what the instance is: `dose_report`, `structured_report`, `image` or `mpps`.
+        kind: what the instance is: `dose_report`, `structured_report`, `image` or `performed_step`.
         study_at: microseconds since 1970 UTC, written without offset; None is written empty.
         name: as written (PN); `read_name` is what must be read of it.
         charset: Specific Character Set, its values parted by a backslash.
@@ -99,6 +101,9 @@ class Plan:
         """What must be read, as plain data: header columns, `dose` (None where there is none), `unread`, `issues`."""
         head = self.head
         requested = [head.request.accession] if head.request else []
+        if head.kind == PERFORMED_STEP:
+            # The scheduled step that it is of.
+            requested = [head.accession]
         header = {
             "study_instance_uid": head.study_uid,
             "sop_instance_uid": head.sop_uid,
@@ -112,9 +117,9 @@ class Plan:
             "accession_number": head.accession,
             "requested_accession_numbers": requested,
             "study_description": head.description,
-            "procedure_code": head.procedure.value if head.procedure else "",
+            "procedure_code": head.procedure.value if head.procedure and head.kind != PERFORMED_STEP else "",
         }
-        dose = answers(self.content) | self.said if head.kind != "structured_report" else None
+        dose = answers(self.content) | self.said if self.said else None
         flags = ["total_differs"] if dose and differing(dose) else []
         return {
             "template": self.name,
@@ -152,10 +157,23 @@ def encoded(plan: Plan) -> bytes:
 def _header(head: Head) -> Dataset:
     dataset = Dataset()
     dataset.SpecificCharacterSet = head.charset.split("\\")
+    dataset.Modality = head.modality
+    dataset.PatientName, dataset.PatientID = head.name, head.patient_id
+    dataset.PatientBirthDate, dataset.PatientSex = head.birth_date.replace("-", ""), head.sex
+    if head.kind != PERFORMED_STEP:
+        _stored(dataset, head)
+    if head.title is not None:
+        _document(dataset, head, head.title)
+    for keyword, value in head.attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def _stored(dataset: Dataset, head: Head) -> None:
+    """What a stored instance has and a performed step has in other places (PS3.3 C.7, C.12)."""
     dataset.SOPClassUID, dataset.SOPInstanceUID = head.sop_class, head.sop_uid
     dataset.StudyDate, dataset.StudyTime = _date_time(head.study_at)
     dataset.AccessionNumber = head.accession
-    dataset.Modality = head.modality
     dataset.Manufacturer, dataset.ManufacturerModelName = "SIMULATED", "Model 1"
     dataset.DeviceSerialNumber, dataset.SoftwareVersions = "S1", "SIM 1"
     dataset.StationName, dataset.InstitutionName = "ROOM1", "General Hospital"
@@ -164,18 +182,9 @@ def _header(head: Head) -> Dataset:
         dataset.StudyDescription = head.description
     if head.procedure is not None:
         dataset.ProcedureCodeSequence = coded(head.procedure)
-    dataset.PatientName, dataset.PatientID = head.name, head.patient_id
-    dataset.PatientBirthDate, dataset.PatientSex = head.birth_date.replace("-", ""), head.sex
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = head.study_uid, head.series_uid
-    dataset.StudyID, dataset.SeriesNumber = "", 990
-    if head.kind != "mpps":
-        dataset.InstanceNumber = 1
-        dataset.ContentDate, dataset.ContentTime = _date_time(head.content_at)
-    if head.title is not None:
-        _document(dataset, head, head.title)
-    for keyword, value in head.attributes.items():
-        setattr(dataset, keyword, value)
-    return dataset
+    dataset.StudyID, dataset.SeriesNumber, dataset.InstanceNumber = "", 990, 1
+    dataset.ContentDate, dataset.ContentTime = _date_time(head.content_at)
 
 
 def _document(dataset: Dataset, head: Head, title: Code) -> None:

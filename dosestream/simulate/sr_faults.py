@@ -41,6 +41,8 @@ class Fault:
 
 def faulty(plan: Plan, name: str) -> Plan | None:
     """The plan with a fault of `FAULTS`; None where the fault does not fit."""
+    if not (plan.content or name in OF_ANY or (plan.head.kind == "image" and name in OF_IMAGES)):
+        return None
     made = FAULTS[name].apply(plan)
     return None if made is None else replace(made, faults=(*plan.faults, name))
 
@@ -272,6 +274,12 @@ def _illegal_vr(plan: Plan) -> Plan | None:
 def _vr(element: bytes, vr: bytes) -> Callable[[bytes], bytes]:
     return lambda body: body.replace(element, element[:4] + vr, 1)
 
+
+# Faults of what has no content items; of images, and of performed steps too.
+OF_ANY: Final = frozenset(
+    ("japanese name", "ideographic name alone", "implicit vr", "big endian", "deflated", "no birth date")
+)
+OF_IMAGES: Final = frozenset(("illegal uids", "no patient", "no accession", "illegal vr"))
 
 FAULTS: Final[Mapping[str, Fault]] = {
     "empty value": Fault("Measured Value Sequence is empty: measured, but no value", _empty),

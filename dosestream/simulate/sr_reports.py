@@ -160,6 +160,7 @@ def of(name: str, head: Head, exposures: Exposures) -> Plan:
         *((scope.under("HAS OBS CONTEXT"),) if template.scope else ()),
         *template.content(exposures),
     )
-    said = {"template": template.tid, "source": "rdsr", **template.said}
+    dose = template.kind == "dose_report"
+    said = {"template": template.tid, "source": "rdsr", **template.said} if dose else {}
     issues = ("sr_without_dose",) if template.kind == "structured_report" else ()
     return Plan(name, head, content, said, issues=issues)

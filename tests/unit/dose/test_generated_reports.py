@@ -10,10 +10,12 @@ import pytest
 from dosestream.dose.arrival import study_event
 from dosestream.events.records import IrradiationEvent, RawMessage, Study, XRaySource
 from dosestream.settings import Settings
+from dosestream.simulate.sr_catalogue import NAMES
+from dosestream.simulate.sr_catalogue import planned as plan
 from dosestream.simulate.sr_document import Plan
 from dosestream.simulate.sr_faults import FAULTS, faulty
 from dosestream.simulate.sr_plan import Answer, swapped, walk
-from dosestream.simulate.sr_reports import TEMPLATES, draw, plan
+from dosestream.simulate.sr_reports import draw
 
 AT = 1_772_438_400_000_000
 # What a record that nothing was said about holds.
@@ -129,12 +131,12 @@ def all_differences(made: Plan, of: bytes = b"") -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_value_of_a_template_is_read_as_planned(name: str) -> None:
     assert all_differences(planned(name)) == []
 
 
-CASES = [(name, fault) for name in TEMPLATES for fault in FAULTS if faulty(planned(name), fault)]
+CASES = [(name, fault) for name in NAMES for fault in FAULTS if faulty(planned(name), fault)]
 
 
 @pytest.mark.parametrize(("name", "fault"), CASES)
@@ -155,7 +157,7 @@ def test_a_plan_that_says_another_value_is_told_apart_from_the_report() -> None:
 
 def test_every_fault_fits_some_template_and_changes_its_bytes() -> None:
     for fault in FAULTS:
-        made = [(name, faulty(planned(name), fault)) for name in TEMPLATES]
+        made = [(name, faulty(planned(name), fault)) for name in NAMES]
         fits = [(name, one) for name, one in made if one is not None]
         assert fits, fault
         assert any(one.body() != planned(name).body() for name, one in fits), fault
@@ -164,7 +166,7 @@ def test_every_fault_fits_some_template_and_changes_its_bytes() -> None:
 def test_every_column_of_an_event_is_planned_in_some_report() -> None:
     planned_columns: set[str] = set()
     sources: set[str] = set()
-    for name in TEMPLATES:
+    for name in NAMES:
         dose: dict[str, Any] = planned(name).answer()["dose"] or {}
         for event in dose.get("events", []):
             planned_columns |= event.keys()
