@@ -5,7 +5,20 @@ import sys
 
 import typer
 
-from dosestream.cli import check, config, decide, rejected, send, service, simulate, status, store, up
+from dosestream.cli import (
+    check,
+    config,
+    decide,
+    fetch,
+    missing,
+    rejected,
+    send,
+    service,
+    simulate,
+    status,
+    store,
+    up,
+)
 from dosestream.embedded.errors import StackError
 from dosestream.settings import SettingsError
 
@@ -23,6 +36,8 @@ for name in service.SERVICES:
 app.command("send")(send.send)
 app.command("store")(store.store)
 app.command("status")(status.status)
+app.command("missing")(missing.missing)
+app.command("fetch")(fetch.fetch)
 app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 for name, (text, _) in decide.COMMANDS.items():

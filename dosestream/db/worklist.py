@@ -1,4 +1,4 @@
-"""Scheduled steps looked up for the worklist, and reports that are missing."""
+"""Scheduled steps looked up for the worklist."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -50,7 +50,8 @@ def test_the_ready_file_says_where_everything_listens(stack: RunningStack) -> No
     assert ready["mllp_tls"] is None
     assert ready["web"] is None
     assert ready["dicom"]["ae_title"] == "DOSESTREAM"
-    for listener in (ready["mllp"], ready["dicom"]):
+    assert ready["worklist"]["ae_title"] == "DOSESTREAM_WL"
+    for listener in (ready["mllp"], ready["dicom"], ready["worklist"]):
         socket.create_connection((listener["host"], listener["port"]), 5).close()
     assert AdminClient({"bootstrap.servers": ready["kafka"]}).list_topics(timeout=10).brokers
     with psycopg.connect(ready["postgres"]) as connection:
@@ -88,6 +89,7 @@ def test_a_killed_process_is_started_again_and_the_others_are_left_alone(
     port = {
         "ingest": before["mllp"]["port"],
         "arrivals": before["dicom"]["port"],
+        "worklist": before["worklist"]["port"],
         "kafka.Kafka": int(before["kafka"].rpartition(":")[2]),
     }
     if word in port:
