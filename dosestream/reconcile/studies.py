@@ -15,6 +15,7 @@ from dosestream.reconcile.lazy import lazy
 from dosestream.reconcile.links import Link, Outcome, PatientReference, StudyKeys, meant
 from dosestream.reconcile.modality import family, joined, of_report
 from dosestream.reconcile.patients import CLEARED, FIELDS, PATHS, Patients, shown
+from dosestream.reconcile.performed import placed
 from dosestream.reconcile.rejection import NOTHING_REJECTED, Rejected
 from dosestream.reconcile.rows import Evidence, StudyOrderRow, StudyRow
 from dosestream.reconcile.rules import Rules
@@ -167,7 +168,7 @@ class ArrivedStudy:
 
 def arrived_studies(facts: Iterable[StudyFact], rules: Rules) -> tuple[ArrivedStudy, ...]:
     """The studies of a group; of one SOP instance under one study the newest version counts."""
-    facts = list(facts)
+    facts = placed(facts)
     newest: dict[tuple[str, str], StudyFact] = {}
     for fact in facts:
         key = fact.event.study_instance_uid, fact.event.sop_instance_uid
