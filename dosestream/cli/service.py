@@ -12,7 +12,7 @@ import typer
 # Subcommand to what it does; each is services/<name>/service.py.
 SERVICES = {
     "ingest": "Listen for HL7 over MLLP and write it to Kafka, raw and normalised.",
-    "arrivals": "Listen for DICOM (C-STORE, C-ECHO) and write dose reports and study arrivals to Kafka.",
+    "arrivals": "Listen for DICOM (C-STORE, MPPS, C-ECHO) and write dose reports and study arrivals to Kafka.",
     "reconciler": "Derive the dose database from the topics, and publish radiology.dose.v1.",
     "worklist": "Answer modality worklist queries (DICOM C-FIND) from the orders in the dose database.",
 }
@@ -32,8 +32,9 @@ WorkersOption = Annotated[
 
 def command(name: str) -> Callable[..., None]:
     """The command that runs that service."""
-    if name == "ingest":
-        return ingest
+    own: dict[str, Callable[..., None]] = {"ingest": ingest, "arrivals": arrivals}
+    if name in own:
+        return own[name]
 
     def run(config: ConfigOption = None) -> None:
         from dosestream import logs, settings
@@ -58,3 +59,21 @@ def ingest(config: ConfigOption = None, workers: WorkersOption = None) -> None:
     logs.configure("ingest")
     module = importlib.import_module("services.ingest.service")
     sys.exit(module.run(loaded, read))
+
+
+def arrivals(
+    config: ConfigOption = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option("--watch", exists=True, file_okay=False, help="A folder whose files are taken in, too."),
+    ] = None,
+) -> None:
+    """Arrivals, with a watched folder beside the listener where one is named."""
+    from dosestream import logs, settings
+
+    loaded = settings.load(config)
+    if watch is not None:
+        loaded = replace(loaded, dicom=replace(loaded.dicom, watch=str(watch)))
+    logs.configure("arrivals")
+    module = importlib.import_module("services.arrivals.service")
+    sys.exit(module.run(loaded))

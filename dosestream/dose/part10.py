@@ -2,7 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
 from dosestream.dose.dataset import (
     DataSet,
@@ -21,6 +21,9 @@ EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.138467015379284510693877034212984301115"
 IMPLEMENTATION_VERSION: Final = "DOSESTREAM"
+
+# File Meta Information is never longer.
+MAX_META: Final = 256 * 1024
 
 # An inflated data set beyond this is a bomb or an image; either way no dose report.
 MAX_INFLATED: Final = 512 * 1024 * 1024
@@ -163,3 +166,20 @@ def _element(element: int, text: str, vr: bytes) -> bytes:
     if len(value) % 2:
         value += b"\0" if vr == b"UI" else b" "
     return b"\x02\0" + element.to_bytes(2, "little") + vr + len(value).to_bytes(2, "little") + value
+
+
+def meta_of(file: BinaryIO) -> tuple[str, str, str]:
+    """SOP class, SOP instance and transfer syntax of a file, which is then read up to its data set.
+
+    Raises:
+        DataSetError: no DICM prefix, no transfer syntax, or File Meta Information cut short.
+    """
+    start = file.read(MAX_META)
+    if start[128:132] != b"DICM":
+        raise DataSetError("unreadable", "no DICM prefix after 128 bytes: not a DICOM file")
+    meta, rest = _file_meta(start)
+    transfer_syntax = _uid(meta, 0x00020010)
+    if not transfer_syntax:
+        raise DataSetError("unreadable", "the file names no transfer syntax", 0x00020010)
+    file.seek(len(start) - len(rest))
+    return _uid(meta, 0x00020002), _uid(meta, 0x00020003), transfer_syntax

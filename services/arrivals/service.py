@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -17,9 +18,11 @@ from dosestream.repeats.opened import home
 from dosestream.repeats.store import Store
 from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings
+from services.arrivals.folder import WatchedFolder
 from services.arrivals.intake import ANSWER_DEADLINE_S, Intake
 from services.arrivals.known import Known
 from services.arrivals.listener import Listener
+from services.arrivals.orthanc import Feed
 from services.arrivals.publications import Publications
 
 log = logging.getLogger("dosestream.arrivals")
@@ -49,6 +52,7 @@ class Arrivals:
         self.intake = Intake(settings, publications, self._publisher, self._marks)
         self._desk = Desk(settings, str(Topic.DICOM_RAW), self._marks, self._opened)
         self._listener: Listener | None = None
+        self._feeds: list[WatchedFolder | Feed] = []
 
     def start(self, stopping: threading.Event) -> Listener | None:
         """Repair what a crash left, then listen; where the broker is away or there is much to repair, listen
@@ -63,10 +67,20 @@ class Arrivals:
             if stopping.wait(0.05):
                 return None
         self._listener = Listener(self._settings, self.intake)
+        dicom, cap = self._settings.dicom, self._settings.kafka.max_message_bytes
+        if dicom.watch:
+            folder = Path(dicom.watch)
+            self._feeds.append(WatchedFolder(folder, self.intake, dicom.watch_ae_title, dicom.ae_title, cap))
+        if dicom.orthanc.url:
+            self._feeds.append(Feed(dicom.orthanc, self.intake, dicom.ae_title, cap))
+        for feed in self._feeds:
+            feed.start()
         return self._listener
 
     def stop(self) -> None:
         """Stop accepting, answer what is under way, put everything into Kafka."""
+        for feed in self._feeds:
+            feed.close()
         if self._listener is not None:
             self._listener.stop_accepting()
             if not self.intake.close(ANSWER_DEADLINE_S + 1):
@@ -100,10 +114,16 @@ def run(settings: Settings) -> int:
         listener = arrivals.start(stopping)
         if listener is not None:
             dicom = settings.dicom
-            ready.announce({"host": listener.host, "port": listener.port, "ae_title": dicom.ae_title})
+            told = {"host": listener.host, "port": listener.port, "ae_title": dicom.ae_title}
+            if listener.tls_port is not None:
+                told["tls_port"] = listener.tls_port
+            ready.announce(told)
             log.info("listening for DICOM as %s on %s:%d", dicom.ae_title, listener.host, listener.port)
             stopping.wait()
     except OSError as error:
+        if error.filename:
+            log.error("%s: %s", error.filename, error.strerror)
+            return 1
         log.error(
             "cannot listen on %s:%d (%s): stop what uses it, or set dicom.port (DOSESTREAM_DICOM_PORT)",
             settings.dicom.host,

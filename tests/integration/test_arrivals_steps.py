@@ -263,7 +263,7 @@ def test_commitment_is_given_for_what_kafka_holds_whole_and_for_nothing_else(
             request = commitment(*references)
             answer, _ = association.send_n_action(request, 1, PUSH_MODEL, PUSH_MODEL_INSTANCE)
             assert answer.Status == 0x0000
-            wait_until(lambda count=count: len(heard) == count, "the result")  # type: ignore[misc]
+            wait_until(lambda count=count: len(heard) == count, "the result")
             assert heard[-1][1].TransactionUID == request.TransactionUID
         association.release()
     finally:

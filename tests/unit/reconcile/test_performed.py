@@ -32,7 +32,8 @@ def test_a_step_is_one_study_whatever_came_first(said: tuple[Any, ...]) -> None:
     (study,) = rows.studies
     assert (study.study_instance_uid, study.link_state, study.accession_number) == ("1.2.3", "linked", "A1")
     assert study.study_description == "CT CHEST"
-    assert study.evidence["study_datetime"]["message"] == CREATED.control_id
+    evidence: Any = study.evidence
+    assert evidence["study_datetime"]["message"] == CREATED.control_id
     assert study.patient_id == "P1"
 
 
