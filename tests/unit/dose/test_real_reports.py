@@ -49,6 +49,41 @@ EVENT_NUMBERS = {
 }
 
 
+# Column of `measured` to its code, and what one unit of a file is worth in the column's.
+MEASURED = {
+    "irradiation_duration_s": "113742",
+    "collimated_area_m2": "113790",
+    "collimated_height_mm": "113788",
+    "collimated_width_mm": "113789",
+    "source_isocenter_mm": "113748",
+    "source_reference_point_mm": "113737",
+    "source_table_mm": "113792",
+    "primary_end_angle_deg": "113739",
+    "secondary_end_angle_deg": "113740",
+    "column_angulation_deg": "113770",
+    "table_longitudinal_mm": "113751",
+    "table_lateral_mm": "113752",
+    "table_height_mm": "113753",
+    "table_longitudinal_end_mm": "113759",
+    "table_lateral_end_mm": "113760",
+    "table_height_end_mm": "113761",
+    "table_head_tilt_deg": "113754",
+    "table_horizontal_rotation_deg": "113755",
+    "table_cradle_tilt_deg": "113756",
+    "patient_equivalent_thickness_mm": "111638",
+    "focal_spot_mm": "113766",
+}
+DESCRIBED = {
+    "fluoro_mode": "113732",
+    "reference_point": "113780",
+    "patient_orientation": "113743",
+    "patient_table_relationship": "113745",
+    "comment": "121106",
+    "event_label": "113605",
+}
+FLUOROSCOPY = ("44491008", "P5-06000")
+
+
 def found(container: Dataset, code: str) -> Iterator[Dataset]:
     return (item for item in container.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == code)
 
@@ -114,6 +149,62 @@ def test_events_equal_what_the_file_says(report: tuple[Dataset, Study]) -> None:
         at = datetime.strptime(whole + "." + (fraction or "0"), "%Y%m%d%H%M%S.%f").replace(tzinfo=UTC)
         assert read.started_at == round(at.timestamp() * 1_000_000)
         assert _filters(container) == read.filters
+
+
+def test_further_numbers_and_words_equal_what_the_file_says(report: tuple[Dataset, Study]) -> None:
+    data_set, event = report
+    assert event.dose is not None
+    told = set()
+    for container, read in zip(found(data_set, "113706"), event.dose.events, strict=True):
+        for column, code in MEASURED.items():
+            values = [float(value(item)) for item in found(container, code)]
+            assert read.measured.get(column) == (values[0] if values else None), column
+        for column, code in DESCRIBED.items():
+            words = [_word(item) for item in found(container, code)]
+            assert read.described.get(column) == (words[0] if words else None), column
+        (kind,) = found(container, "113721")
+        assert read.fluoroscopy is (kind.ConceptCodeSequence[0].CodeValue in FLUOROSCOPY)
+        told |= read.measured.keys() | read.described.keys()
+    assert len(told) > 8
+    # Nothing is said that the walk does not know of.
+    assert told <= {*MEASURED, *DESCRIBED, "filter_types", "patient_orientation_modifier"}
+    assert (event.dose.source, event.dose.administrations, event.dose.organ_doses) == ("rdsr", (), ())
+
+
+def test_a_value_in_another_unit_is_kept_as_the_file_has_it(report: tuple[Dataset, Study]) -> None:
+    data_set, event = report
+    assert event.dose is not None
+    for container, read in zip(found(data_set, "113706"), event.dose.events, strict=True):
+        for item in found(container, "122130"):
+            (measured,) = item.MeasuredValueSequence
+            unit = measured.MeasurementUnitsCodeSequence[0].CodeValue
+            text = measured.NumericValue.original_string
+            assert read.stored.get("dap_gym2") == (None if unit == "Gy.m2" else f"{text} {unit}")
+
+
+def test_totals_that_differ_from_their_events_are_those_of_the_walk(report: tuple[Dataset, Study]) -> None:
+    data_set, event = report
+    fluoro, acquisition = Decimal(0), Decimal(0)
+    for container in found(data_set, "113706"):
+        (kind,) = found(container, "113721")
+        is_fluoro = kind.ConceptCodeSequence[0].CodeValue in FLUOROSCOPY
+        for item in found(container, "122130"):
+            fluoro += value(item) if is_fluoro else 0
+            acquisition += 0 if is_fluoro else value(item)
+    summed = {"total": fluoro + acquisition, "fluoro": fluoro, "acquisition": acquisition}
+    (text,) = [issue for issue in event.issues if issue.startswith("total_differs")]
+    for code, (quantity, mode) in TOTALS.items():
+        if quantity != "dap":
+            continue
+        stated = next(value(item) for part in found(data_set, "113702") for item in found(part, code))
+        differs = abs(stated - summed[mode]) > Decimal("0.005") * max(stated, summed[mode])
+        assert (f"dap ({mode}" in text) is differs
+
+
+def _word(item: Dataset) -> str:
+    if item.ValueType == "CODE":
+        return str(item.ConceptCodeSequence[0].CodeMeaning)
+    return str(item.TextValue).strip()
 
 
 def _filters(container: Dataset) -> str:
