@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from pydicom import DataElement, Dataset
 from pydicom import Sequence as Items
 from pydicom.config import IGNORE
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
+from pydicom.tag import BaseTag, Tag
 
 from dosestream.worklist.charset import answer_charset
 from dosestream.worklist.keys import STEP
@@ -138,31 +140,38 @@ def unknown(identifier: Dataset, known: Known = KNOWN) -> list[str]:
 
 
 def _item(step: Step, asked: Dataset | None, known: Known) -> Dataset:
-    out = Dataset()
     if asked is None:
-        for keyword, here in known.items():
-            _put(out, int(tag_for_keyword(keyword) or 0), dictionary_VR(keyword), here, None, step)
-        return out
-    for element in asked:
-        if element.tag.element:
-            inner = element.value[0] if element.VR == "SQ" and element.value else None
-            _put(out, int(element.tag), element.VR, known.get(element.keyword), inner, step)
-    return out
+        elements = [_element(*_named(keyword), here, None, step) for keyword, here in known.items()]
+    else:
+        elements = [
+            _element(
+                e.tag, e.VR, known.get(e.keyword), e.value[0] if e.VR == "SQ" and e.value else None, step
+            )
+            for e in asked
+            if e.tag.element
+        ]
+    # Handed over whole: set one by one, each would be looked at again.
+    return Dataset({element.tag: element for element in elements})
 
 
-def _put(
-    out: Dataset, tag: int, vr: str, here: "Values | Known | None", inner: Dataset | None, step: Step
-) -> None:
+@cache
+def _named(keyword: str) -> tuple[BaseTag, str]:
+    tag = Tag(keyword)
+    return tag, dictionary_VR(tag)
+
+
+def _element(
+    tag: BaseTag, vr: str, here: "Values | Known | None", inner: Dataset | None, step: Step
+) -> DataElement:
     if vr == "SQ":
         item = None
         if isinstance(here, Mapping):
             # An item with nothing in it asks for all, as no item does.
             item = _item(step, inner if inner is not None and len(inner) else None, here)
         valued = item is not None and any(e.value not in (None, "", []) for e in item)
-        out.add(DataElement(tag, "SQ", Items([item] if item is not None and valued else [])))
-        return
+        return DataElement(tag, "SQ", Items([item] if item is not None and valued else []))
     value = here(step) if callable(here) else None
-    out.add(DataElement(tag, vr, value if value is not None else "", validation_mode=IGNORE))
+    return DataElement(tag, vr, value if value is not None else "", validation_mode=IGNORE)
 
 
 def _texts(step: Step) -> Iterator[str]:
