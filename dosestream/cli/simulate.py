@@ -20,9 +20,24 @@ def simulate(
     history: Annotated[
         bool, typer.Option("--history", help="Draw weeks by chance instead of playing the scripted day.")
     ] = False,
+    reports: Annotated[
+        int | None,
+        typer.Option(
+            "--reports",
+            metavar="N",
+            min=1,
+            help="Write N synthetic dose reports with their answers instead, faults and sequences among them.",
+        ),
+    ] = None,
     ready_file: ReadyFileOption = None,
 ) -> None:
     """Make days of a hospital: HL7, dose reports, and the true answer in truth.jsonl."""
+    if reports is not None:
+        if send or history:
+            raise typer.BadParameter("reports are only written: give it without --send and --history")
+        from dosestream.simulate.main import simulate_reports
+
+        sys.exit(simulate_reports(reports, seed, out))
     from dosestream.cli import stackfile
     from dosestream.simulate.main import simulate as play
 

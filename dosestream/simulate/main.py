@@ -15,8 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dosestream.simulate.compare import Difference, compare
 from dosestream.simulate.day import Day, plan
+from dosestream.simulate.folder import ForeignFolderError, clear
 from dosestream.simulate.history import OVER_DAYS, history
 from dosestream.simulate.play import Ports, play
+from dosestream.simulate.report_files import write_reports
 from dosestream.simulate.score import score
 from dosestream.simulate.sr_content import stamp
 from dosestream.simulate.timeline import HL7, Step, in_order
@@ -62,17 +64,33 @@ def simulate(
     steps, lines = (_drawn if by_chance else _scripted)(days, sites, seed, base, console)
     try:
         write(out, steps, lines)
-    except OSError as error:
-        console.print(f"{out} cannot be written ({error.strerror}): give another folder by --out.")
-        return 2
-    except ForeignFolderError as error:
-        console.print(str(error))
-        return 2
+    except (OSError, ForeignFolderError) as error:
+        return _unwritten(out, error, console)
     messages = sum(step.channel == HL7 for step in steps)
     print(
         f"{messages} HL7 messages and {len(steps) - messages} DICOM objects are in {out}, the truth in truth.jsonl"
     )
     return 0 if send_to is None else _send(steps, lines, send_to, console)
+
+
+def simulate_reports(number: int, seed: int, out: Path, base: date | None = None) -> int:
+    """Write synthetic reports and their answers (`report_files.write_reports`); 0, or 2 where that cannot be."""
+    try:
+        files, studies = write_reports(out, number, seed, base)
+    except (OSError, ForeignFolderError) as error:
+        return _unwritten(out, error, Console(stderr=True))
+    print(
+        f"{files} DICOM files are in {out}, the answers in answers.jsonl, {studies} studies in studies.jsonl"
+    )
+    return 0
+
+
+def _unwritten(out: Path, error: OSError | ForeignFolderError, console: Console) -> int:
+    if isinstance(error, ForeignFolderError):
+        console.print(str(error))
+    else:
+        console.print(f"{out} cannot be written ({error.strerror}): give another folder by --out.")
+    return 2
 
 
 Played = tuple[tuple[Step, ...], list[Line]]
@@ -96,10 +114,6 @@ def _drawn(days: int, sites: int, seed: int, base: date, console: Console) -> Pl
         return played.timeline, list(played.truth())
 
 
-class ForeignFolderError(Exception):
-    """The folder holds messages that no earlier simulation wrote."""
-
-
 def write(out: Path, steps: Sequence[Step], lines: Sequence[Line]) -> None:
     """The files of a simulation; those of an earlier one in the same folder are removed first.
 
@@ -107,7 +121,7 @@ def write(out: Path, steps: Sequence[Step], lines: Sequence[Line]) -> None:
         ForeignFolderError: `out/hl7` or `out/dicom` holds files that are not listed in `out/timeline.jsonl`.
         OSError: the folder cannot be written.
     """
-    _clear(out)
+    clear(out)
     for folder in ("hl7", "dicom"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     listed = []
@@ -137,17 +151,6 @@ def file_name(number: int, step: Step) -> str:
     if step.channel == HL7:
         return f"hl7/{number:06d}-{step.sender}-{kind}.hl7"
     return f"dicom/{number:06d}-{step.sender}-{kind}.dcm"
-
-
-def _clear(out: Path) -> None:
-    timeline = out / TIMELINE
-    earlier = timeline.read_text(encoding="utf-8").splitlines() if timeline.exists() else []
-    ours = {out / json.loads(line)["file"] for line in earlier}
-    there = {path for folder in ("hl7", "dicom") for path in (out / folder).glob("*")}
-    if there - ours:
-        raise ForeignFolderError(f"{out} holds files of another origin: give an empty folder by --out.")
-    for path in there:
-        path.unlink()
 
 
 def _progress(console: Console) -> Progress:

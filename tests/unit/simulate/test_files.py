@@ -8,7 +8,8 @@ import pytest
 from simulated_day import BASE, day_one
 
 from dosestream.simulate.day import Day
-from dosestream.simulate.main import ForeignFolderError, simulate, write
+from dosestream.simulate.folder import ForeignFolderError
+from dosestream.simulate.main import simulate, write
 from dosestream.simulate.timeline import DICOM, HL7
 from dosestream.simulate.truth import from_jsonl
 
