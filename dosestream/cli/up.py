@@ -36,7 +36,7 @@ def up(
         Path | None, typer.Option("--ready-file", metavar="F", help="Written when all is ready (JSON).")
     ] = None,
     free_ports: Annotated[
-        bool, typer.Option("--free-ports", help="Any free ports, not 2575, 11112, 9092 and 5432.")
+        bool, typer.Option("--free-ports", help="Any free ports, not 2575, 11112, 11113, 9092 and 5432.")
     ] = False,
     no_demo: Annotated[bool, typer.Option("--no-demo", help="Play no simulated day.")] = False,
     kafka: Annotated[

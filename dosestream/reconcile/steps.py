@@ -32,12 +32,16 @@ def step_rows(
         patients: what is known of everyone they name.
     """
     for order in orders:
-        if order.is_parent or (order.status is not None and order.status.status not in OFFERED):
+        if order.is_parent:
             continue
-        steps = _steps(order)
-        done = _done(performed.get(order.key, ()), steps.keys())
+        # Each by its own status: one of several may be over.
+        steps = {k: one for k, one in _steps(order).items() if one.status and one.status.status in OFFERED}
+        if not steps:
+            continue
+        named = {f.event.scheduled_step_id for f in order.facts}
+        done = _done(performed.get(order.key, ()), named | steps.keys())
         for step_id, step in steps.items():
-            if step_id not in done and step.status is not None and step.status.status in OFFERED:
+            if step_id not in done and step.status is not None:
                 yield _row(order, step_id, step, step.status.status, patients)
 
 
