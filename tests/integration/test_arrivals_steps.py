@@ -1,6 +1,7 @@
 """Performed procedure steps, availability notifications and storage commitment, by pynetdicom as the peer."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,10 @@ def commitment(*references: tuple[str, str]) -> Dataset:
     return request
 
 
+def _heard(results: list[tuple[int, Dataset]], count: int) -> bool:
+    return len(results) == count
+
+
 def results(event: Any, heard: list[tuple[int, Dataset]]) -> tuple[int, None]:
     heard.append((event.event_type, event.event_information))
     return 0x0000, None
@@ -263,7 +268,7 @@ def test_commitment_is_given_for_what_kafka_holds_whole_and_for_nothing_else(
             request = commitment(*references)
             answer, _ = association.send_n_action(request, 1, PUSH_MODEL, PUSH_MODEL_INSTANCE)
             assert answer.Status == 0x0000
-            wait_until(lambda count=count: len(heard) == count, "the result")
+            wait_until(partial(_heard, heard, count), "the result")
             assert heard[-1][1].TransactionUID == request.TransactionUID
         association.release()
     finally:
