@@ -55,7 +55,10 @@ class Text:
         if self.several:
             if plain:
                 return f"{column} && %s::text[]"
-            return f"EXISTS (SELECT FROM unnest({column}) v WHERE v LIKE ANY(%s::text[]))"
+            # Most lists hold one value, and looking into one costs a query of its own.
+            parameters.append(parameters[-1])
+            more = f"EXISTS (SELECT FROM unnest({column}) v WHERE v LIKE ANY(%s::text[]))"
+            return f"{column}[1] LIKE ANY(%s::text[]) OR (cardinality({column}) > 1 AND {more})"
         return f"{column} = ANY(%s::text[])" if plain else f"{column} LIKE ANY(%s::text[])"
 
     def holds(self, value: object, zone: str) -> bool:
