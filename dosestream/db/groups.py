@@ -111,7 +111,9 @@ def _header(event: Fact) -> dict[str, object]:
     totals in their place; of a report a digest of its text."""
     datum = (without_text(event) if isinstance(event, Report) else event).to_datum()
     if datum.get("dose") is not None:
-        datum["dose"] |= {name: [] for name in ("events", "totals", "unread", "administrations", "organ_doses")}
+        datum["dose"] |= {
+            name: [] for name in ("events", "totals", "unread", "administrations", "organ_doses")
+        }
         datum[WORDS] = dose_words.written(cast(Study, event))
     return datum
 
