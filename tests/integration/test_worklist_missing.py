@@ -35,12 +35,21 @@ Said = tuple[Topic, Any]
 
 
 def instance(second: float, uid: str, kind: str, modality: str = "CT", **fields: Any) -> Said:
-    given = {"patient": JOE, "kind": kind, "modality": modality, "sop": f"{uid}.{kind}"} | fields
+    given: dict[str, Any] = {
+        "patient": JOE,
+        "kind": kind,
+        "modality": modality,
+        "sop": f"{uid}.{kind}",
+    } | fields
     return Topic.STUDY, arrival(second, uid=uid, **given)
 
 
 def ordered(second: float, accession: str, code: str, status: str) -> Said:
-    numbers = {"accession_number": accession, "filler_order_number": f"F{accession}", "modality": "CT"}
+    numbers: dict[str, Any] = {
+        "accession_number": accession,
+        "filler_order_number": f"F{accession}",
+        "modality": "CT",
+    }
     return Topic.ORDER, order(second, code, status, patient=JOE, scheduled_at=at(second), **numbers)
 
 

@@ -1,6 +1,7 @@
 """Which scheduled steps the worklist offers, and the study UIDs they get."""
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 from rows_of import Event, rows_of
@@ -14,11 +15,11 @@ JOE = person("P1", name="DOE^JOE")
 NUMBERS = {"accession_number": "A1", "filler_order_number": "F1"}
 
 
-def placed(second: float = 1, code: str = "NW", status: str = "SC", **fields: object) -> Order:
+def placed(second: float = 1, code: str = "NW", status: str = "SC", **fields: Any) -> Order:
     return order(second, code, status, patient=JOE, **{**NUMBERS, "scheduled_at": at(600), **fields})
 
 
-def step(number: int, second: float = 1, **fields: object) -> Order:
+def step(number: int, second: float = 1, **fields: Any) -> Order:
     numbers = {"requested_procedure_id": "R1", "scheduled_step_id": f"S{number}"}
     return placed(second, **numbers, **fields)
 
