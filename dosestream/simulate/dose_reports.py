@@ -10,9 +10,12 @@ from typing import Any
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import (
+    UID,
     CTImageStorage,
+    DigitalMammographyXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    XRayAngiographicImageStorage,
     XRayRadiationDoseSRStorage,
 )
 
@@ -133,26 +136,40 @@ def _content(header: Header, exposures: Exposures) -> Items:
     )
 
 
+# Kind of room to the SOP class and modality of its images.
+IMAGES: Mapping[str, tuple[UID, str]] = {
+    "ct": (CTImageStorage, "CT"),
+    "projection": (XRayAngiographicImageStorage, "XA"),
+    "mammography": (DigitalMammographyXRayImageStorageForPresentation, "MG"),
+}
+
+
 def image(header: Header) -> bytes:
-    """A CT image of 8 by 8 pixels: a study that arrives without a dose report."""
-    dataset = _header(header, CTImageStorage, "CT")
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    """An image of 8 by 8 pixels: a study that arrives without a dose report."""
+    sop_class, modality = IMAGES[header.room.kind]
+    dataset = _header(header, sop_class, modality)
+    if modality == "CT":
+        _slice(dataset, header)
     dataset.InstanceNumber = 1
-    dataset.FrameOfReferenceUID = header.series_uid
-    dataset.ImagePositionPatient = [0, 0, 0]
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    dataset.PixelSpacing = [1, 1]
-    dataset.SliceThickness = 1
-    dataset.KVP = 120
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows = dataset.Columns = 8
     dataset.BitsAllocated = dataset.BitsStored = 16
     dataset.HighBit = 15
     dataset.PixelRepresentation = 0
-    dataset.RescaleIntercept, dataset.RescaleSlope = -1024, 1
     dataset.PixelData = bytes(128)
     return _file(dataset, header.room)
+
+
+def _slice(dataset: Dataset, header: Header) -> None:
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.FrameOfReferenceUID = header.series_uid
+    dataset.ImagePositionPatient = [0, 0, 0]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing = [1, 1]
+    dataset.SliceThickness = 1
+    dataset.KVP = 120
+    dataset.RescaleIntercept, dataset.RescaleSlope = -1024, 1
 
 
 def _date_time(at: int) -> tuple[str, str]:

@@ -20,6 +20,7 @@ class Habits:
         evidence: weights of `EVIDENCE`.
         reports: weights of one report, growing reports, a continued one, one sent again, an image and no report.
         procedure_codes: reports carry the procedure's code.
+        procedure_named: they carry a Study Description; else they have no procedure information at all.
         typed: patients are typed in at the scanner.
         clock_minutes: how far the scanner's clock is off.
     """
@@ -27,16 +28,18 @@ class Habits:
     evidence: tuple[int, ...]
     reports: tuple[int, ...] = (80, 8, 5, 5, 2)
     procedure_codes: bool = False
+    procedure_named: bool = True
     typed: bool = False
     clock_minutes: int = 0
 
 
 HABITS: Mapping[str, Habits] = {
     "worklist": Habits((70, 10, 16, 2, 2, 0), procedure_codes=True),
-    "accession": Habits((0, 0, 78, 8, 4, 10), reports=(70, 20, 4, 4, 2), clock_minutes=-7),
+    "accession": Habits((0, 0, 78, 8, 4, 10), reports=(13, 75, 5, 5, 2), clock_minutes=-7),
     "requests": Habits((20, 0, 20, 45, 5, 10), reports=(75, 0, 18, 5, 2), clock_minutes=4),
     "typed": Habits((0, 0, 60, 0, 5, 35), typed=True, clock_minutes=11),
-    "bare": Habits((0, 20, 20, 0, 0, 60)),
+    # Sends images and, but for a few, no report.
+    "bare": Habits((0, 20, 20, 0, 0, 60), reports=(10, 0, 0, 0, 90), procedure_named=False),
 }
 
 

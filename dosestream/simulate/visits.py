@@ -126,8 +126,9 @@ def scan_of(v: Visit, orders: Sequence[Order], at: int, state: str = "linked", s
 
 
 def described(v: Visit, scan: Scan, coded: bool | None = None) -> Scan:
-    """The scanner's own habits: names typed in, procedure codes."""
+    """The scanner's own habits: names typed in, procedure codes and descriptions."""
     scan.typed = v.place.habits.typed
+    scan.description = scan.procedure.meaning if v.place.habits.procedure_named else ""
     if v.place.habits.procedure_codes if coded is None else coded:
         scan.procedure_code = scan.procedure.code
     return scan
@@ -147,7 +148,7 @@ def reported(v: Visit, scan: Scan) -> Acts:
     kind = h.rng.choices(REPORTS, habits.reports)[0]
     exposures = v.moulds.expose(h.rng, scan.room, scan.procedure, scan.study_at, h.uid)
     yield begun + 10 * MINUTE
-    if kind == "image" and scan.room.kind == "ct" and scan.request is None:
+    if kind == "image" and scan.request is None:
         h.image(scan, begun + 10 * MINUTE)
     elif kind == "growing":
         for count in range(1, len(exposures) + 1):

@@ -106,6 +106,25 @@ def test_shares_are_as_in_a_real_feed(number: int) -> None:
     assert share.low <= share.found <= share.high, share.says
 
 
+def test_rooms_have_habits_of_vendors() -> None:
+    """Of each room of a site: how many studies, how many without dose, how many told of by several reports, how many
+    whose reports name a procedure."""
+    seen: set[str] = set()
+    for site in week().sites:
+        for place in site.places:
+            scans = [scan for scan in site.h.scans if scan.room == place.room]
+            if not scans:
+                continue
+            imaged = sum(not scan.dose for scan in scans) / len(scans)
+            named = sum(bool(scan.description) for scan in scans) / len(scans)
+            seen |= {"images only"} if imaged > 0.5 else {"reports"} if imaged < 0.2 else set()
+            seen |= {"names procedures"} if named > 0.5 else {"names no procedure"} if named < 0.2 else set()
+    growing = Counter(step.sender for step in week().timeline if step.kind == "dose report")
+    studies = Counter(scan.room.ae_title for site in week().sites for scan in site.h.scans if scan.dose)
+    seen |= {"growing"} if any(growing[room] > 1.5 * studies[room] for room in studies) else set()
+    assert seen == {"images only", "reports", "names procedures", "names no procedure", "growing"}
+
+
 def test_messages_are_received_out_of_order() -> None:
     assert any(a.happened_at > b.happened_at + DAY for a, b in pairwise(week().timeline))
 
