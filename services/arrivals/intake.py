@@ -23,7 +23,7 @@ from dosestream.repeats.store import repeat_key
 from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings, source_for_ae
 from services.arrivals.known import Known
-from services.arrivals.publications import Arrival, Publications
+from services.arrivals.publications import Arrival, Publications, refusal
 from services.arrivals.steps import INVALID_VALUE, Ruling, ruling
 
 log = logging.getLogger("dosestream.arrivals")
@@ -203,7 +203,7 @@ class Intake:
             step = ruling(self.known.state(raw.control_id), instance.command, arrival.step_status)
             status = SUCCESS if refused == SUCCESS else step.status
             if not step.counts:
-                arrival = _refusal(raw, step)
+                arrival = refusal(raw, step)
         elif isinstance(arrival, Rejection):
             status = refused
         raw = replace(raw, answer=f"{status:04X}")
@@ -251,20 +251,3 @@ class Intake:
             answer=f"{status:04X}",
             body=raw.body[:KEPT_OF_TOO_LARGE],
         )
-
-
-def _refusal(raw: RawMessage, step: Ruling) -> Rejection:
-    """Of a message about a performed step that comes when it must not."""
-    return Rejection(
-        event_id=event_id(f"{raw.source}\0{step.code}", raw.body, 0),
-        source=raw.source,
-        control_id=raw.control_id,
-        received_at=raw.received_at,
-        message_type=raw.message_type,
-        transport=raw.transport,
-        peer=raw.peer,
-        code=step.code,
-        reason=step.reason,
-        location="(0040,0252)",
-        body=raw.body,
-    )

@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dosestream.dose.arrival import study_event
 from dosestream.events import cloudevents
@@ -13,10 +13,14 @@ from dosestream.kafka.publisher import Position, Publication
 from dosestream.kafka.stretch import ANSWER_HEADER
 from dosestream.kafka.topics import Topic
 from dosestream.settings import Settings, SourceSettings
+from services.arrivals.steps import TABLE, Ruling
 
 log = logging.getLogger("dosestream.arrivals")
 
 Arrival = Study | Rejection
+
+# Answers in raw records of messages about steps that do not count.
+REFUSED = {f"{one.status:04X}": one for one in TABLE.values() if not one.counts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,12 @@ class Publications:
     def read(self, raw: RawMessage, position: Position) -> Arrival:
         """What the instance says, or why it cannot be read; a mistake of ours is a rejection too."""
         try:
-            return study_event(raw, position.partition, position.offset, self.settings)
+            arrival = study_event(raw, position.partition, position.offset, self.settings)
+            # A message about a step that was refused when it came does not count when it is read again.
+            if isinstance(arrival, Study) and arrival.kind == "performed_step" and raw.answer in REFUSED:
+                refused = refusal(raw, REFUSED[raw.answer])
+                return replace(refused, raw_partition=position.partition, raw_offset=position.offset)
+            return arrival
         except Exception as error:
             # The message of an unforeseen error may quote the patient: its place and kind are enough.
             frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -103,3 +112,21 @@ class Publications:
         return record_key(
             site.patient_key_secret.encode(), source.authority or site.authority, identifiers, fallback
         )
+
+
+def refusal(raw: RawMessage, step: Ruling) -> Rejection:
+    """Of a message about a performed step that comes when it must not."""
+    return Rejection(
+        event_id=event_id(f"{raw.source}\0{step.code}", raw.body, 0),
+        source=raw.source,
+        control_id=raw.control_id,
+        received_at=raw.received_at,
+        message_type=raw.message_type,
+        transport=raw.transport,
+        peer=raw.peer,
+        code=step.code,
+        reason=step.reason,
+        location="(0040,0252)",
+        answer=raw.answer,
+        body=raw.body,
+    )

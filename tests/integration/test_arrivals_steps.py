@@ -15,10 +15,13 @@ from running_stack import wait_until
 
 from dosestream.dose.step_header import INSTANCE_AVAILABILITY, PERFORMED_STEP
 from dosestream.embedded import ports
+from dosestream.events.codec import Codec
 from dosestream.events.records import RawMessage, Rejection, Study
+from dosestream.kafka.publisher import Position
 from dosestream.kafka.topics import Topic
 from dosestream.settings import DicomSettings, KafkaSettings, SourceSettings
 from services.arrivals.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
+from services.arrivals.publications import Publications
 
 MPPS = PERFORMED_STEP
 
@@ -278,3 +281,18 @@ def test_commitment_is_given_for_what_kafka_holds_whole_and_for_nothing_else(
     (held,) = information.ReferencedSOPSequence
     assert held.ReferencedSOPInstanceUID == report.SOPInstanceUID
     assert [item.FailureReason for item in information.FailedSOPSequence] == [0x0119, 0x0122, 0x0112]
+
+
+def test_a_message_that_was_refused_does_not_count_when_its_raw_record_is_read_again(
+    arrivals: Running,
+) -> None:
+    uid = new_uid()
+    told(arrivals, [("N-CREATE", created(STUDY)), ("N-CREATE", created(STUDY, PerformedLocation="X"))], uid)
+    first, second = arrivals.published(Topic.DICOM_RAW, RawMessage, uid)
+    again = Publications(arrivals.settings, Codec())
+    assert isinstance(again.read(first, Position(0, 0)), Study)
+    refused = again.read(second, Position(2, 7))
+    assert isinstance(refused, Rejection)
+    assert (refused.code, refused.raw_partition, refused.raw_offset) == ("step_created_twice", 2, 7)
+    (rejected,) = arrivals.published(Topic.REJECTED, Rejection, uid)
+    assert refused.event_id == rejected.event_id
