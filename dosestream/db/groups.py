@@ -20,6 +20,8 @@ Row = tuple[object, ...]
 MEETING = frozenset({"w:", "d:"})
 # Where a header keeps the words of the dose that was left out; headers of before have none.
 WORDS = "dose_words"
+# Bytes of a record from which on it is sent by itself.
+LARGE = 32 * 1024
 # Tables whose rows carry their group.
 GROUPED = ("fact", "study", "study_dose", "imaging_order", "anomaly", "report", "dirty", "patient_group")
 
@@ -83,7 +85,7 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
             "grp": group_of[joined.find(f"e:{fact.event.event_id}")],
             "received_at": fact.event.received_at,
             "header": _header(fact.event),
-            "value": None if fact.value is None else "\\x" + fact.value.hex(),
+            "value": None if fact.value is None or _is_large(fact) else "\\x" + fact.value.hex(),
         }
         for fact in sorted(facts, key=lambda f: f.event.received_at, reverse=True)
     }
@@ -93,7 +95,18 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
         "WHERE excluded.received_at < fact.received_at",
         (without_nul(list(rows.values())),),
     )
+    for fact in facts:
+        if _is_large(fact):
+            cursor.execute(
+                "UPDATE fact SET value = %s WHERE event_id = %s AND value IS NULL",
+                (fact.value, fact.event.event_id),
+            )
     return set(group_of.values())
+
+
+def _is_large(fact: Filed) -> bool:
+    """Whether its bytes go by themselves: the rows of one statement may not come to more than 256 MB of JSON."""
+    return fact.value is not None and len(fact.value) > LARGE
 
 
 def _header(event: Fact) -> dict[str, object]:
