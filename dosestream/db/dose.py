@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import cast
 
 import orjson
 from psycopg import Cursor
 
+from dosestream.db.facts import AtHand, studies
 from dosestream.db.values import columns, iso_time, without_nul
 from dosestream.events.codec import Codec
-from dosestream.events.records import IrradiationEvent, Study
+from dosestream.events.records import IrradiationEvent
 from dosestream.reconcile.derive import Group
 from dosestream.reconcile.facts import study_fact
 from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
@@ -23,9 +23,14 @@ NOT_COLUMNS = frozenset({"sources", "no_event_uid"})
 
 
 def summaries(
-    cursor: Cursor[Row], codec: Codec, groups: Mapping[int, Group], rules: Rules
+    cursor: Cursor[Row],
+    codec: Codec,
+    groups: Mapping[int, Group],
+    rules: Rules,
+    at_hand: Mapping[str, AtHand],
 ) -> dict[str, DoseSummary]:
-    """Dose columns by study for all studies of these groups; what changed is written on the way."""
+    """Dose columns by study for all studies of these groups; what changed is written on the way. Facts at hand
+    are not read again."""
     stored = _stored(cursor, groups)
     found: dict[str, DoseSummary] = {}
     stale: dict[str, tuple[int, str, list[str], str | None]] = {}
@@ -49,7 +54,7 @@ def summaries(
             else:
                 stale[uid] = (number, key, reports, modality)
     if stale:
-        found |= _derive_again(cursor, codec, rules, stale)
+        found |= _derive_again(cursor, codec, rules, stale, at_hand)
     return found
 
 
@@ -69,14 +74,10 @@ def _derive_again(
     codec: Codec,
     rules: Rules,
     stale: Mapping[str, tuple[int, str, Sequence[str], str | None]],
+    at_hand: Mapping[str, AtHand],
 ) -> dict[str, DoseSummary]:
     wanted = [event_id for _, _, reports, _ in stale.values() for event_id in reports]
-    cursor.execute("SELECT event_id, value FROM fact WHERE event_id = ANY(%s)", (wanted,))
-    events = {
-        str(event_id): codec.decode(bytes(cast(bytes, value)), Study)
-        for event_id, value in cursor.fetchall()
-        if value is not None
-    }
+    events = studies(cursor, codec, wanted, at_hand)
     derived: dict[str, StudyDose] = {}
     for uid, (_, _, reports, modality) in stale.items():
         read = [

@@ -43,10 +43,16 @@ def iso_local(text: str | None) -> str | None:
 
 def without_nul(rows: object) -> str:
     """JSON text without NUL characters, which PostgreSQL's text cannot hold."""
+    return nul_free(rows)[0]
+
+
+def nul_free(rows: object) -> tuple[str, bool]:
+    """The same, and whether there were any."""
     encoded = orjson.dumps(rows)
-    if b"\\u0000" in encoded:
+    there_were = b"\\u0000" in encoded
+    if there_were:
         encoded = orjson.dumps(_strip(rows))
-    return encoded.decode()
+    return encoded.decode(), there_were
 
 
 def text_array(values: Iterable[str]) -> str:
@@ -65,6 +71,11 @@ def text_array(values: Iterable[str]) -> str:
 def bigint_array(values: Iterable[int]) -> str:
     """Integers as the literal of a `bigint[]`."""
     return "{" + orjson.dumps(list(values))[1:-1].decode() + "}"
+
+
+def bytea_array(values: Iterable[bytes | None]) -> str:
+    """Bytes as the literal of a `bytea[]`."""
+    return "{" + ",".join("NULL" if v is None else f'"\\\\x{v.hex()}"' for v in values) + "}"
 
 
 @cache
