@@ -166,9 +166,9 @@ def _apply(
     touched = patients.store_patients(cursor, locks, known, work.said, work.bonds, rules)
     if touched:
         cursor.execute(
-            "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s) AND NOT grp = ANY(%s) "
-            "ORDER BY grp ON CONFLICT DO NOTHING",
-            (sorted(touched), list(groups)),
+            "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s::text[]) "
+            "AND grp <> ALL(%s::bigint[]) ORDER BY grp ON CONFLICT DO NOTHING",
+            (text_array(touched), bigint_array(groups)),
         )
     changed = _derive(cursor, locks, known, codec, rules, loaded, now, at_hand)
     ledger.advance(cursor, positions)

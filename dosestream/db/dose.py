@@ -7,7 +7,7 @@ import orjson
 from psycopg import Cursor
 
 from dosestream.db.facts import AtHand, studies
-from dosestream.db.values import columns, iso_time, without_nul
+from dosestream.db.values import bigint_array, columns, iso_time, text_array, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import IrradiationEvent
 from dosestream.reconcile.derive import Group
@@ -60,8 +60,8 @@ def summaries(
 
 def _stored(cursor: Cursor[Row], groups: Collection[int]) -> dict[str, tuple[str, DoseSummary]]:
     cursor.execute(
-        "SELECT study_instance_uid, dose_key, summary::text FROM study_dose WHERE grp = ANY(%s)",
-        (list(groups),),
+        "SELECT study_instance_uid, dose_key, summary::text FROM study_dose WHERE grp = ANY(%s::bigint[])",
+        (bigint_array(groups),),
     )
     return {
         str(uid): (str(key), DoseSummary(**orjson.loads(str(summary))))
@@ -116,7 +116,9 @@ def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
         for source in e.sources
     ]
     for table, rows in (("dose_total", totals), ("irradiation_event", events), ("xray_source", sources)):
-        cursor.execute(f"DELETE FROM {table} WHERE study_instance_uid = ANY(%s)", (list(derived),))
+        cursor.execute(
+            f"DELETE FROM {table} WHERE study_instance_uid = ANY(%s::text[])", (text_array(derived),)
+        )
         if rows:
             cursor.execute(
                 f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)",

@@ -6,6 +6,7 @@ from psycopg import Cursor
 
 from dosestream.db.facts import AtHand, Filed, store
 from dosestream.db.locking import Locks
+from dosestream.db.values import bigint_array, text_array
 from dosestream.reconcile.components import Components
 
 Row = tuple[object, ...]
@@ -48,7 +49,7 @@ def file_facts(
     if changed:
         cursor.execute(
             "UPDATE identifier i SET grp = n.grp FROM unnest(%s::text[], %s::bigint[]) AS n (key, grp) WHERE i.key = n.key",
-            (list(changed), list(changed.values())),
+            (text_array(changed), bigint_array(changed.values())),
         )
         locks.groups.update(changed)
     home = {fact.event.event_id: group_of[joined.find(f"e:{fact.event.event_id}")] for fact in facts}
@@ -89,7 +90,7 @@ def join(cursor: Cursor[Row], locks: Locks, wanted: Mapping[int, Collection[str]
     if changed:
         cursor.execute(
             "UPDATE identifier i SET grp = n.grp FROM unnest(%s::text[], %s::bigint[]) AS n (key, grp) WHERE i.key = n.key",
-            (list(changed), list(changed.values())),
+            (text_array(changed), bigint_array(changed.values())),
         )
         locks.groups.update(changed)
     return moved

@@ -11,7 +11,7 @@ from dosestream.db.values import iso_date, text_array, without_nul
 from dosestream.reconcile.bonds import Bond, Kind
 from dosestream.reconcile.fold import Entry, Fold, Rank, merge, winner
 from dosestream.reconcile.identity import PatientId
-from dosestream.reconcile.listing import beside
+from dosestream.reconcile.listing import PLAIN, beside
 from dosestream.reconcile.patients import Patients
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.version import Precedence, Version
@@ -216,7 +216,9 @@ def store_patients(
     bound = {p for bond in stored.bonds for p in bond.pair}
     for identity in named:
         before = folds.get(identity)
-        after = merge(before or {}, said.get(identity, {}))
+        after = said.get(identity, {})
+        if before is not None or not after.keys() <= PLAIN:
+            after = merge(before or {}, after)
         if before is None or after != before:
             folds[identity] = after
             grown.add(identity)

@@ -68,8 +68,8 @@ def text_array(values: Iterable[str]) -> str:
     return "{" + ",".join(quoted) + "}"
 
 
-def bigint_array(values: Iterable[int]) -> str:
-    """Integers as the literal of a `bigint[]`."""
+def bigint_array(values: Iterable[int | None]) -> str:
+    """Integers, or NULL, as the literal of a `bigint[]`."""
     return "{" + orjson.dumps(list(values))[1:-1].decode() + "}"
 
 

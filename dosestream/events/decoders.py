@@ -197,6 +197,10 @@ def _lines(kind: Any, target: str, depth: int) -> list[str]:
                 "if byte < 128:",
                 f"    {target} = (byte >> 1) ^ -(byte & 1)",
                 "    at += 1",
+                "elif data[at + 1] < 128:",
+                "    value = byte & 127 | data[at + 1] << 7",
+                f"    {target} = (value >> 1) ^ -(value & 1)",
+                "    at += 2",
                 # A time in microseconds: eight bytes, all but the last marked.
                 'elif int.from_bytes(data[at : at + 8], "little") & MARKS == MARKED:',
                 f"    value = {EIGHT}",
@@ -229,12 +233,20 @@ def _sized() -> list[str]:
 def _blocks(depth: int, body: list[str]) -> list[str]:
     """Read the items of all blocks of an array or map."""
     left = f"left{depth}"
+    counted = [
+        f"{left} = data[at]",
+        f"if {left} < 128 and not {left} & 1:",
+        f"    {left} >>= 1",
+        "    at += 1",
+        "else:",
+        f"    {left}, at = count(data, at)",
+    ]
     return [
-        f"{left}, at = count(data, at)",
+        *counted,
         f"while {left}:",
         f"    for _ in range({left}):",
         *_indented(_indented(body)),
-        f"    {left}, at = count(data, at)",
+        *_indented(counted),
     ]
 
 
