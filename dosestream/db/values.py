@@ -55,15 +55,18 @@ def nul_free(rows: object) -> tuple[str, bool]:
     return encoded.decode(), there_were
 
 
-def text_array(values: Iterable[str]) -> str:
-    """Texts as the literal of a `text[]`: for plain texts it is JSON with braces, which is made much faster
+def text_array(values: Iterable[str | None]) -> str:
+    """Texts, or NULL, as the literal of a `text[]`: for plain texts it is JSON with braces, which is made much faster
     than psycopg dumps a list."""
     found = list(values)
     encoded = orjson.dumps(found)
     if b"\\" not in encoded:
         return "{" + encoded[1:-1].decode() + "}"
     quoted = (
-        '"' + text.replace("\x00", "").replace("\\", "\\\\").replace('"', '\\"') + '"' for text in found
+        "NULL"
+        if text is None
+        else '"' + text.replace("\x00", "").replace("\\", "\\\\").replace('"', '\\"') + '"'
+        for text in found
     )
     return "{" + ",".join(quoted) + "}"
 
