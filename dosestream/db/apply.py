@@ -38,7 +38,7 @@ Row = tuple[object, ...]
 Message = Patient | Order | Study | Appointment | Report
 # Groups derived again in one transaction when a patient, the clock or the rules changed: an event behind it
 # waits no longer than for these.
-BOUNDED = 50
+BOUNDED = 20
 
 
 @dataclass(frozen=True, slots=True)
