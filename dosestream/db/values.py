@@ -51,7 +51,7 @@ def nul_free(rows: object) -> tuple[str, bool]:
     encoded = orjson.dumps(rows)
     there_were = b"\\u0000" in encoded
     if there_were:
-        encoded = orjson.dumps(_strip(rows))
+        encoded = orjson.dumps(stripped(rows))
     return encoded.decode(), there_were
 
 
@@ -94,11 +94,12 @@ def columns(row: object) -> dict[str, object]:
     return dict(zip(names, values(row), strict=True))
 
 
-def _strip(value: object) -> object:
+def stripped(value: Any) -> Any:
+    """Plain data without NUL characters in its texts."""
     if isinstance(value, str):
         return value.replace("\x00", "")
     if isinstance(value, dict):
-        return {_strip(k): _strip(v) for k, v in value.items()}
+        return {stripped(k): stripped(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_strip(v) for v in value]
+        return [stripped(v) for v in value]
     return value
