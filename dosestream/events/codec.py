@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from fastavro import schemaless_reader
 
-from dosestream.events.encoders import Encoder, compile_encoder
+from dosestream.events.encoders import Encoder, PartsEncoder, compile_encoder, compile_parts_encoder
 from dosestream.events.records import CLASSES, Event
 from dosestream.events.schemas import Schema, by_fingerprint, load
 
@@ -52,6 +52,7 @@ class Codec:
     _known: dict[bytes, Schema] = field(default_factory=lambda: dict(by_fingerprint()))
     _prefixes: dict[type, tuple[bytes, Schema]] = field(default_factory=dict)
     _encoders: dict[type, tuple[bytes, Encoder]] = field(default_factory=dict)
+    _parts_encoders: dict[type, tuple[bytes, PartsEncoder]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, cls in CLASSES.items():
@@ -63,12 +64,24 @@ class Codec:
                 prefix = SINGLE_OBJECT + schema.fingerprint
             self._prefixes[cls] = (prefix, schema)
             self._encoders[cls] = (prefix, _encoder(schema.text))
+            self._parts_encoders[cls] = (prefix, _parts_encoder(schema.text))
 
     def encode(self, event: Event) -> bytes:
         """The event as one record value."""
         prefix, encode = self._encoders[type(event)]
         pieces = [prefix]
         encode(pieces.append, event)
+        return b"".join(pieces)
+
+    def encode_parts(self, cls: type, fields: dict[str, Any]) -> bytes:
+        """The event of that class with these fields as one record value: the bytes `encode` makes of the object.
+
+        Raises:
+            KeyError: a field without default is absent.
+        """
+        prefix, encode = self._parts_encoders[cls]
+        pieces = [prefix]
+        encode(pieces.append, fields)
         return b"".join(pieces)
 
     def decode(self, value: bytes, expected: type[E]) -> E:
@@ -115,3 +128,8 @@ class Codec:
 @cache
 def _encoder(schema: str) -> Encoder:
     return compile_encoder(json.loads(schema))
+
+
+@cache
+def _parts_encoder(schema: str) -> PartsEncoder:
+    return compile_parts_encoder(json.loads(schema))

@@ -14,6 +14,9 @@ from typing import Any
 # Appends the pieces of one event's bytes: the append of a list, and the event.
 Encoder = Callable[[Callable[[bytes], None], Any], None]
 
+# The same, from the record's fields by name.
+PartsEncoder = Callable[[Callable[[bytes], None], dict[str, Any]], None]
+
 # Numbers below this have their bytes in a table: what most lengths and counts are.
 LISTED = 4096
 
@@ -56,6 +59,29 @@ def compile_encoder(schema: Any) -> Encoder:
     return encoder
 
 
+def compile_parts_encoder(schema: Any) -> PartsEncoder:
+    """The encoder of a record whose fields lie in a dict: what is absent has the schema's default.
+
+    Nested records are objects, as in `compile_encoder`. A field that the schema has not is passed over, and one
+    that has no default and is absent is a `KeyError`.
+    """
+    records: dict[str, Any] = {}
+    _collect(schema, records)
+    names = dict(NAMES)
+    exec("\n".join([*map(_function, records.values()), _parts_function(schema)]), names)
+    encoder: PartsEncoder = names["_parts"]
+    return encoder
+
+
+def _parts_function(schema: Any) -> str:
+    body = []
+    for field in schema["fields"]:
+        name = field["name"]
+        place = f"get({name!r}, {field['default']!r})" if "default" in field else f"fields[{name!r}]"
+        body += [f"{name} = {place}", *_lines(field["type"], name, name, 0)]
+    return "\n".join(["def _parts(add, fields):", "    get = fields.get", *_indented(body)])
+
+
 def _collect(schema: Any, found: dict[str, Any]) -> None:
     """Gather the record definitions of a schema."""
     if isinstance(schema, list):
@@ -89,7 +115,7 @@ def _lines(kind: Any, value: str, name: str, depth: int) -> list[str]:
         index = kind.index("null")
         other = kind[1 - index]
         return [
-            f"{name} = {value}",
+            *([f"{name} = {value}"] if name != value else []),
             f"if {name} is None:",
             f"    add({_union(index)})",
             "else:",
@@ -118,8 +144,7 @@ def _lines(kind: Any, value: str, name: str, depth: int) -> list[str]:
     match kind["type"] if isinstance(kind, dict) else kind:
         case "string":
             return [
-                f"text = {value}",
-                "if text:",
+                f"if text := {value}:",
                 "    data = text.encode()",
                 *_indented(_sized()),
                 "else:",
