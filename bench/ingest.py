@@ -57,7 +57,7 @@ class Peer:
         command: starts it; `stop` is SIGTERM.
         topics: what it writes for a message.
         environment: what it needs besides.
-        folder: where it runs; None: here.
+        folder: where it runs; None: a folder that is gone afterwards.
         warm_up_s: seconds of load before anything is measured.
         java: folder under `bench/peers` and main class, where the command is made by Maven.
     """
@@ -176,7 +176,11 @@ def serving(peer: Peer, broker: Broker, log: Path) -> Iterator[tuple[int, int]]:
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=peer.folder, env={**os.environ, **environment}, stdout=output, stderr=output
+            command,
+            cwd=peer.folder or log.parent,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
         )
     try:
         deadline = time.monotonic() + 60
