@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Protocol
 
+from dosestream import admission
 from dosestream.events.identity import event_id
 from dosestream.events.records import (
     Appointment,
@@ -114,7 +115,11 @@ def normalise(raw: RawMessage, position: At, settings: Settings) -> Normalised:
     Source and first receipt are the raw record's own; nothing of the past is decided anew but the mapping.
     """
     known = next((source for source in settings.source if source.name == raw.source), None)
-    return finish(interpret(raw.body, settings, known), raw, position)
+    found = interpret(raw.body, settings, known)
+    if raw.refused:
+        # It was refused for what its bytes do not say, and stays so whatever the configuration says today.
+        found = Interpretation(found.header, found.source, refusal=admission.refusal(raw.source))
+    return finish(found, raw, position)
 
 
 def interpret(body: bytes, settings: Settings, source: SourceSettings | None = None) -> Interpretation:
@@ -134,7 +139,25 @@ def interpret(body: bytes, settings: Settings, source: SourceSettings | None = N
 
 def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
     """The events of an interpretation, now that its raw record has a position."""
-    envelope: dict[str, Any] = {
+    shared = envelope(found, raw, position)
+    events = tuple(
+        (
+            draft.topic,
+            CLASSES[draft.topic](
+                event_id=event_id(raw.source, raw.body, draft.index), **shared, **draft.fields
+            ),
+        )
+        for draft in found.drafts
+    )
+    rejection = None
+    if found.refusal is not None:
+        rejection = rejected(found.refusal, raw, position)
+    return Normalised(events, rejection, found.ignored)
+
+
+def envelope(found: Interpretation, raw: RawMessage, position: At) -> dict[str, Any]:
+    """What all events of a message say of it."""
+    return {
         "source": raw.source,
         "control_id": raw.control_id,
         "received_at": raw.received_at,
@@ -144,19 +167,6 @@ def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
         "message_time": found.message_time,
         "sequence_number": found.sequence_number,
     }
-    events = tuple(
-        (
-            draft.topic,
-            CLASSES[draft.topic](
-                event_id=event_id(raw.source, raw.body, draft.index), **envelope, **draft.fields
-            ),
-        )
-        for draft in found.drafts
-    )
-    rejection = None
-    if found.refusal is not None:
-        rejection = rejected(found.refusal, raw, position)
-    return Normalised(events, rejection, found.ignored)
 
 
 def rejected(refusal: Refusal, raw: RawMessage, position: At | None) -> Rejection:
