@@ -68,8 +68,10 @@ class Header:
     @property
     def message_type(self) -> str:
         """MSH-9 as `CODE^EVENT`; empty where MSH-9 is."""
-        code, event = self.word(9, 1), self.word(9, 2)
-        return f"{code}^{event}" if event else code
+        value = self.field(9)
+        if len(value) > WORD_BYTES:
+            return _message_type.__wrapped__(value, self.delimiters)
+        return _message_type(value, self.delimiters)
 
 
 # Fields as long as this are read anew each time; what a sender repeats in every message is shorter.
@@ -79,6 +81,13 @@ WORD_BYTES = 64
 @lru_cache(maxsize=2048)
 def _word(value: bytes, component: int, delimiters: Delimiters) -> str:
     return Header((b"MSH", value), delimiters).component(2, component).decode("latin-1").strip()
+
+
+@lru_cache(maxsize=512)
+def _message_type(value: bytes, delimiters: Delimiters) -> str:
+    header = Header((b"MSH", value), delimiters)
+    code, event = header.word(2, 1), header.word(2, 2)
+    return f"{code}^{event}" if event else code
 
 
 def strip_mark(body: bytes) -> bytes:

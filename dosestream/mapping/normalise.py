@@ -5,7 +5,6 @@ events once the raw record has its position. `normalise` is one after the other.
 """
 
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Any, Protocol
 
 from dosestream import admission
@@ -20,12 +19,11 @@ from dosestream.events.records import (
     Rejection,
     Report,
 )
-from dosestream.hl7.acceptance import NEVER_ANSWERED, NO_MSH, Refusal, Severity, check
+from dosestream.hl7.acceptance import NEVER_ANSWERED, NO_MSH, Refusal, Severity
 from dosestream.hl7.charset import Undecodable
 from dosestream.hl7.finding import Finding
 from dosestream.hl7.header import Header, read_header
 from dosestream.hl7.reader import Message, read
-from dosestream.hl7.times import zone
 from dosestream.kafka.topics import Topic
 from dosestream.mapping import appointment, report
 from dosestream.mapping.appointment import draft_appointments
@@ -36,6 +34,7 @@ from dosestream.mapping.patient import ACTIONS, draft_patients
 from dosestream.mapping.plan import NOTHING, Overlays, plan_of
 from dosestream.mapping.report import draft_reports
 from dosestream.mapping.rules import rules_of
+from dosestream.mapping.sender import Sender, senders_of
 from dosestream.mapping.values import identifiers
 from dosestream.settings import Settings, SourceSettings, source_for_hl7
 
@@ -127,14 +126,15 @@ def interpret(body: bytes, settings: Settings, source: SourceSettings | None = N
     header = read_header(body)
     if header is None:
         return Interpretation(None, source or source_for_hl7(settings, "", ""), refusal=NO_MSH)
-    source = source or source_for_hl7(settings, header.party(3), header.party(4))
-    if refusal := check(header, source.processing_ids):
-        return Interpretation(header, source, refusal=refusal)
+    sender = senders_of(settings).of(header, source)
+    source = sender.source
+    if sender.refusal is not None:
+        return Interpretation(header, source, refusal=sender.refusal)
     message = read(body, header, source.charset)
     if isinstance(message, Undecodable):
         refused = Refusal("charset", 102, f"{message.reason}.", "MSH-18", Severity.ERROR)
         return Interpretation(header, source, refusal=refused)
-    return _map(message, header, source, settings)
+    return _map(message, sender, settings)
 
 
 def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
@@ -189,10 +189,8 @@ def rejected(refusal: Refusal, raw: RawMessage, position: At | None) -> Rejectio
     )
 
 
-def _map(message: Message, header: Header, source: SourceSettings, settings: Settings) -> Interpretation:
-    local = zone(source.timezone or settings.site.timezone)
-    code, trigger = header.word(9, 1), header.word(9, 2)
-    kind = f"{code}^{trigger}"
+def _map(message: Message, sender: Sender, settings: Settings) -> Interpretation:
+    header, (source, code, _, kind, local, _) = message.header, sender
     sequence = header.word(13)
     broken: Refusal | None = None
     findings: tuple[Finding, ...] = ()
@@ -202,7 +200,7 @@ def _map(message: Message, header: Header, source: SourceSettings, settings: Set
     refusal = broken
     if broken is None:
         site = plan_of(settings).overlays(source.name, kind)
-        drafts, refusal, ignored = _drafts(message, code, trigger, site, local)
+        drafts, refusal, ignored = _drafts(message, sender, site)
     if site and drafts:
         # The raw record lies with its events, also where the site reads the patient from elsewhere.
         patient = drafts[0].identifiers
@@ -224,11 +222,9 @@ def _map(message: Message, header: Header, source: SourceSettings, settings: Set
     )
 
 
-def _drafts(
-    message: Message, code: str, trigger: str, site: Overlays, local: tzinfo
-) -> tuple[list[Draft], Refusal | None, str]:
+def _drafts(message: Message, sender: Sender, site: Overlays) -> tuple[list[Draft], Refusal | None, str]:
     """The events to be, the first thing that could not be mapped, and why a good message makes none."""
-    kind = f"{code}^{trigger}"
+    _, code, trigger, kind, local, _ = sender
     if code == "ADT" and trigger in ACTIONS:
         return *draft_patients(message, trigger, site.get("patient"), local), ""
     if kind in ORDERS:
