@@ -21,6 +21,7 @@ from dosestream.settings.sections import (
     Settings,
     SiteSettings,
     SourceSettings,
+    TlsSettings,
 )
 from dosestream.settings.source import source_for_ae, source_for_hl7
 
@@ -44,6 +45,7 @@ __all__ = [
     "SettingsError",
     "SiteSettings",
     "SourceSettings",
+    "TlsSettings",
     "load",
     "parse",
     "source_for_ae",

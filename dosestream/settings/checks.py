@@ -1,6 +1,7 @@
 """What a value of a setting must be beyond its type, as tables by the setting's key."""
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,7 +18,7 @@ from dosestream.settings.mapping import (
     rule_mistakes,
     unknown_sources,
 )
-from dosestream.settings.sections import Settings
+from dosestream.settings.sections import Settings, TlsSettings
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "on_violation": ("flag", "reject"),
@@ -90,6 +91,26 @@ def _release(value: object) -> str | None:
     return None if value in (1, 2) else "is no release of MLLP: 1 or 2"
 
 
+def _network(value: object) -> str | None:
+    try:
+        ip_network(str(value), strict=False)
+    except ValueError:
+        return "is no network: write an address, or one with its mask such as 10.1.2.0/24"
+    return None
+
+
+def _tls_mistakes(tls: TlsSettings) -> list[tuple[tuple[str, ...], str]]:
+    needs = (
+        ("certificate", "key", tls.certificate, tls.key),
+        ("key", "certificate", tls.key, tls.certificate),
+        ("client_ca", "certificate", tls.client_ca, tls.certificate),
+        ("require_client_certificate", "client_ca", tls.require_client_certificate, tls.client_ca),
+    )
+    return [
+        ((key,), f"{key!r} needs {other!r}") for key, other, there, needed in needs if there and not needed
+    ]
+
+
 # What a value must be beyond its type: by its key, or for a list or table by the key of the whole.
 CHECKS: dict[str, Callable[[object], str | None]] = {
     "port": _port,
@@ -102,6 +123,8 @@ CHECKS: dict[str, Callable[[object], str | None]] = {
     "order_status": _status,
     "sample": _sample,
     "rejected_share": _share,
+    "allow": _network,
+    "peers": _network,
 }
 
 # What a table must be as a whole: by its class, the keys of the mistake and a sentence.
@@ -109,6 +132,7 @@ WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
     CodeMapSettings: code_map_mistakes,
     ProfileSettings: profile.mistakes,
     RuleSettings: rule_mistakes,
+    TlsSettings: _tls_mistakes,
     Settings: lambda settings: unknown_sources(settings.mapping, {one.name for one in settings.source}),
     ZContract: zsegments.mistakes,
 }
