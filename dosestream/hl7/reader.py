@@ -62,6 +62,20 @@ class Group:
                 found.append(segment)
         self._by_name: dict[str, list[Segment]] = own if outer is None else {**outer._by_name, **own}
 
+    def part(self, segments: Sequence[Segment]) -> "Group":
+        """Some of this group's segments as a group with this one behind it; no name may be there twice."""
+        group = Group.__new__(Group)
+        group.segments = segments
+        group.outer = self
+        group.delimiters = self.delimiters
+        group._by_name = self._by_name
+        return group
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no name is there twice."""
+        return len(self._by_name) == len(self.segments)
+
     def all(self, name: str) -> Sequence[Segment]:
         """The segments of that name: the group's own, else the outer ones."""
         return self._by_name.get(name, ())

@@ -94,7 +94,12 @@ def read_time(places: tuple[Path, ...], group: Group, local: tzinfo) -> tuple[in
 def _time(path: Path, group: Group) -> str:
     """TS.1, whether its parts are components or, inside another data type, subcomponents."""
     segment = group.first(path.segment)
-    return first(path.read(segment), segment.delimiters) if segment is not None else ""
+    if segment is None or not (value := segment.field(path.field)):
+        return ""
+    # No delimiter is a digit: such a field is its own first component.
+    if value.isdigit() and path.component <= 1 and path.repetition == 1 and path.where is None:
+        return value
+    return first(path.read(segment), segment.delimiters)
 
 
 def put_time(

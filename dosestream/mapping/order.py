@@ -98,6 +98,9 @@ def order_groups(message: Message) -> Iterator[Group]:
     speaks for all groups that have none, as IHE sends it.
     """
     head, groups = _split(message.segments)
+    if len(groups) == 1 and message.is_plain and len(head) + len(groups[0]) == len(message.segments):
+        yield message.part(groups[0])
+        return
     shared: list[Segment] = []
     zds = [segment for group in groups for segment in group if segment.name == "ZDS"]
     if len(groups) > 1 and len(zds) == 1 and zds[0] in groups[-1]:
