@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 from running_stack import wait_until
-from test_ingest import Find, Ingest, adt, answers, msh
+from test_ingest import Find, Ingest, adt, answers, msh, records
 
 from dosestream.client.send import code, control_id
 from dosestream.events.records import Patient, RawMessage, Rejection
@@ -52,7 +52,6 @@ class Case:
     """What is sent, and the answers: code and control id.
 
     Attributes:
-        kept: control ids in the raw topic; as answered with AA where not given.
         rejected: codes in the rejected topic, of records that name their sender.
     """
 
@@ -132,22 +131,52 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_framing(ingest: Ingest, find: Find, sent_by: str, case: Case) -> None:
-    messages = [adt(sent_by, control, patient=control) for control in ("1", "2", "3")]
+@dataclass(frozen=True)
+class Outcome:
+    """What a case led to: its answers, the answer to one more message behind them, and what the topics hold."""
+
+    heard: list[tuple[str, str]]
+    afterwards: str
+    raw: list[str]
+    events: list[str]
+    rejected: list[str]
+
+
+def played(ingest: Ingest, sender: str, case: Case) -> tuple[list[tuple[str, str]], str]:
+    """Send the packets of a case, and one good frame behind them, over one connection."""
+    messages = [adt(sender, control, patient=control) for control in ("1", "2", "3")]
     with ingest.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for packet in case.packets(*messages):
             connection.sendall(packet)
         told = [(code(a), control_id(a).decode()) for a in answers(connection, len(case.heard))]
-        assert told == case.heard
-        # The connection lives on.
-        connection.sendall(frame(adt(sent_by, "9")))
-        assert [code(a) for a in answers(connection, 1)] == ["AA"]
-    kept = [control for told_code, control in case.heard if told_code == "AA"] + ["9"]
-    assert sorted(record.control_id for record in find(Topic.HL7_RAW, RawMessage)) == sorted(kept)
-    assert sorted(record.control_id for record in find(Topic.PATIENT, Patient)) == sorted(kept)
-    assert sorted(record.code for record in find(Topic.REJECTED, Rejection)) == case.rejected
+        connection.sendall(frame(adt(sender, "9")))
+        return told, code(answers(connection, 1)[0])
+
+
+@pytest.fixture(scope="module")
+def outcomes(ingest: Ingest, kafka: KafkaSettings) -> dict[str, Outcome]:
+    """Every case played; the topics are read once, behind all of them."""
+    senders = {case.name: f"R{secrets.token_hex(6)}" for case in CASES}
+    told = {case.name: played(ingest, senders[case.name], case) for case in CASES}
+    raw = [record for _, record in records(kafka, Topic.HL7_RAW, RawMessage)]
+    events = [record for _, record in records(kafka, Topic.PATIENT, Patient)]
+    rejections = [record for _, record in records(kafka, Topic.REJECTED, Rejection)]
+    return {
+        name: Outcome(
+            *told[name],
+            sorted(r.control_id for r in raw if r.source == f"{sender}|HOSP"),
+            sorted(r.control_id for r in events if r.source == f"{sender}|HOSP"),
+            sorted(r.code for r in rejections if r.source == f"{sender}|HOSP"),
+        )
+        for name, sender in senders.items()
+    }
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_framing(outcomes: dict[str, Outcome], case: Case) -> None:
+    kept = sorted([control for told, control in case.heard if told == "AA"] + ["9"])
+    assert outcomes[case.name] == Outcome(case.heard, "AA", kept, kept, case.rejected)
 
 
 def hang_up(connection: socket.socket) -> None:
