@@ -69,9 +69,7 @@ class Codec:
     def encode(self, event: Event) -> bytes:
         """The event as one record value."""
         prefix, encode = self._encoders[type(event)]
-        pieces = [prefix]
-        encode(pieces.append, event)
-        return b"".join(pieces)
+        return encode(prefix, event)
 
     def encode_parts(self, cls: type, fields: dict[str, Any]) -> bytes:
         """The event of that class with these fields as one record value: the bytes `encode` makes of the object.
@@ -80,9 +78,7 @@ class Codec:
             KeyError: a field without default is absent.
         """
         prefix, encode = self._parts_encoders[cls]
-        pieces = [prefix]
-        encode(pieces.append, fields)
-        return b"".join(pieces)
+        return encode(prefix, fields)
 
     def decode(self, value: bytes, expected: type[E]) -> E:
         """One record value as the expected class.

@@ -93,4 +93,4 @@ def test_a_part_without_default_must_be_there() -> None:
 def test_a_field_that_is_not_there_is_no_constant() -> None:
     encode = compile_encoder({"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}]})
     with pytest.raises(AttributeError):
-        encode(list[bytes]().append, object())
+        encode(b"", object())
