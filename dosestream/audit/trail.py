@@ -104,6 +104,8 @@ class Trail:
         count: int = 1,
     ) -> None:
         """One record, with the fields of `schemas/audit.avsc`. `at` is microseconds since 1970 UTC."""
+        if self._missing and kind is not Kind.GAP:
+            self._tell_gap()
         with self._lock:
             self._number += 1
             number = self._number
@@ -128,8 +130,6 @@ class Trail:
             detail=detail,
             count=count,
         )
-        if self._missing and kind is not Kind.GAP:
-            self._tell_gap()
         if not self._put(record):
             self._lose(count if kind is Kind.GAP else 1)
 

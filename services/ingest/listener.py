@@ -5,7 +5,6 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from dosestream.admission import Peer, address_of
@@ -16,7 +15,7 @@ from dosestream.settings import Settings
 from services.ingest.admission import Refusals, Why
 from services.ingest.intake import Intake
 from services.ingest.room import Room
-from services.ingest.tls import Certificates, Gate, host_of, peer_of
+from services.ingest.tls import Certificates, TlsServer, host_of, peer_of
 
 log = logging.getLogger("dosestream.ingest")
 
@@ -80,7 +79,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._peer = peer_of(transport)
         # Behind a handshake it was asked before.
-        if self._peer.transport == "mllp" and not self._listener.welcomes(transport):
+        if self._peer.transport == "mllp" and not self._listener.welcomes(host_of(transport)[0]):
             self._transport.abort()
             return
         self._admitted = True
@@ -229,10 +228,9 @@ class Listener:
         self.intake = intake
         self.room = Room(settings, intake)
         self._connections: set[Connection] = set()
-        # Connections whose handshake is not over.
-        self._gates: set[Gate] = set()
+        self._tls: TlsServer | None = None
         self._refused = Refusals()
-        self._servers: list[asyncio.Server] = []
+        self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
     async def open(self, *, shared: bool = False) -> tuple[str, int]:
@@ -243,28 +241,38 @@ class Listener:
             OSError: the address cannot be had.
         """
         mllp = self.settings.mllp
-        address = await self._listen(lambda: Connection(self), mllp.host, mllp.port, shared)
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
-        return address
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self),
+            mllp.host,
+            mllp.port,
+            backlog=1024,
+            reuse_address=True,
+            reuse_port=shared or None,
+        )
+        self._sweeper = loop.create_task(self._sweep())
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return str(host), int(port)
 
-    async def open_tls(self, certificates: Certificates, *, shared: bool = False) -> tuple[str, int]:
+    def open_tls(self, certificates: Certificates, *, shared: bool = False) -> tuple[str, int]:
         """Listen for TLS, too; as `open`. New connections get the context that is loaded when they come."""
         mllp = self.settings.mllp
 
-        def gate() -> Gate:
-            return Gate(
-                lambda: certificates.loaded.context, self._let_in, lambda: Connection(self), self._let_go
-            )
-
-        return await self._listen(gate, mllp.tls.host or mllp.host, mllp.tls.port, shared)
+        self._tls = TlsServer(
+            lambda: certificates.loaded.context,
+            self.welcomes,
+            lambda: Connection(self),
+            lambda host, reason: self._refuse(host, Why.TLS, reason),
+        )
+        return self._tls.open(mllp.tls.host or mllp.host, mllp.tls.port, shared=shared)
 
     async def close(self, timeout_s: float) -> None:
         """Accept and read nothing more, answer what was read, then close every connection."""
+        assert self._server is not None
         assert self._sweeper is not None
-        for server in self._servers:
-            server.close()
-        for gate in list(self._gates):
-            gate.close()
+        self._server.close()
+        if self._tls is not None:
+            self._tls.close()
         for connection in list(self._connections):
             connection.drain()
         deadline = time.monotonic() + timeout_s
@@ -278,12 +286,12 @@ class Listener:
         """How many there are."""
         return len(self._connections)
 
-    def welcomes(self, transport: asyncio.BaseTransport) -> bool:
+    def welcomes(self, host: str) -> bool:
         """Whether a connection that just came is taken: from its address, and with room for another."""
-        host, _ = host_of(transport)
+        shaking = self._tls.under_way if self._tls is not None else 0
         if not self.intake.admission.admits(address_of(host)):
             self._refuse(host, Why.ADDRESS)
-        elif len(self._connections) + len(self._gates) >= self.settings.mllp.max_connections:
+        elif len(self._connections) + shaking >= self.settings.mllp.max_connections:
             self._refuse(host, Why.FULL)
         else:
             return True
@@ -305,26 +313,6 @@ class Listener:
             for connection in list(self._connections):
                 connection.sweep(now)
             self._tell_refused(now)
-
-    async def _listen(
-        self, made: Callable[[], asyncio.Protocol], host: str, port: int, shared: bool
-    ) -> tuple[str, int]:
-        server = await asyncio.get_running_loop().create_server(
-            made, host, port, backlog=1024, reuse_address=True, reuse_port=shared or None
-        )
-        self._servers.append(server)
-        host, port = server.sockets[0].getsockname()[:2]
-        return str(host), int(port)
-
-    def _let_in(self, gate: Gate, transport: asyncio.BaseTransport) -> bool:
-        if welcome := self.welcomes(transport):
-            self._gates.add(gate)
-        return welcome
-
-    def _let_go(self, gate: Gate, host: str, reason: str) -> None:
-        self._gates.discard(gate)
-        if reason:
-            self._refuse(host, Why.TLS, reason)
 
     def _refuse(self, host: str, why: Why, detail: str = "") -> None:
         self.intake.counts["connections refused"] += 1

@@ -158,7 +158,7 @@ class _Service:
                 asked = f"{mllp.tls.host or mllp.host}:{mllp.tls.port}"
                 self._certificates = Certificates(mllp.tls, self._audit.certificate)
                 self._certificates.look(self._loop.time())
-                host, port = await listener.open_tls(self._certificates, shared=shared)
+                host, port = listener.open_tls(self._certificates, shared=shared)
                 address["tls"] = {"host": host, "port": port}
                 log.info("listening for TLS on %s:%d; %s", host, port, self._certificates.loaded.told)
         except OSError as error:

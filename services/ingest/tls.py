@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import socket
 import ssl
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,10 @@ WARN_BEFORE: Final = timedelta(days=30)
 WARN_EVERY_S: Final = 86_400.0
 HANDSHAKE_TIMEOUT_S: Final = 10.0
 SHUTDOWN_TIMEOUT_S: Final = 5.0
+BACKLOG: Final = 1024
+PAUSE_S: Final = 0.1
+# A connection that is closed so is reset.
+RESET: Final = struct.pack("ii", 1, 0)
 
 # OpenSSL's names of the parts of a subject in the order of RFC 4514, and the short ones it writes.
 SHORT: Final = {
@@ -173,71 +179,84 @@ def identity(certificate: dict[str, Any]) -> tuple[str, frozenset[str]]:
     return subject, frozenset(name.lower() for name in names)
 
 
-class Gate(asyncio.Protocol):
-    """A connection to the TLS port until its handshake is over; then the protocol inside takes it."""
+class TlsServer:
+    """A listening socket whose connections are looked at before a byte is read, and then speak TLS."""
 
     def __init__(
         self,
         context: Callable[[], ssl.SSLContext],
-        admit: Callable[["Gate", asyncio.BaseTransport], bool],
-        inside: Callable[[], asyncio.Protocol],
-        over: Callable[["Gate", str, str], None],
+        welcomes: Callable[[str], bool],
+        made: Callable[[], asyncio.Protocol],
+        failed: Callable[[str, str], None],
     ) -> None:
-        """`admit` says whether the connection is taken, before a byte is read; `over` hears when the handshake
-        is over: the host, and why it failed, empty where it did not.
+        """`welcomes` says of a host whether it is taken; `made` makes the protocol of a connection whose
+        handshake ended well; `failed` hears host and reason where it did not.
         """
         self._context = context
-        self._admit = admit
-        self._inside = inside
-        self._over = over
-        self._early = bytearray()
-        self._ended = False
-        self._shaking: asyncio.Task[None] | None = None
+        self._welcomes = welcomes
+        self._made = made
+        self._failed = failed
+        self._shaking: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
+        self._socket: socket.socket | None = None
 
-    def connection_made(self, transport: Any) -> None:
-        if not self._admit(self, transport):
-            transport.abort()
-            return
-        # Not a byte is read before TLS reads it.
-        transport.pause_reading()
-        self._shaking = asyncio.get_running_loop().create_task(self._shake(transport))
+    def open(self, host: str, port: int, *, shared: bool) -> tuple[str, int]:
+        """Listen; the address, with the port the system chose where 0 was asked for.
 
-    def data_received(self, data: bytes) -> None:
-        """What came behind the handshake before the protocol inside was there."""
-        self._early += data
+        Raises:
+            OSError: the address cannot be had.
+        """
+        family, _, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        self._socket = socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=shared)
+        self._socket.setblocking(False)
+        self._accepting = asyncio.get_running_loop().create_task(self._accept(self._socket))
+        where = self._socket.getsockname()
+        return str(where[0]), int(where[1])
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._ended = True
+    @property
+    def under_way(self) -> int:
+        """Handshakes that are not over."""
+        return len(self._shaking)
 
     def close(self) -> None:
-        """Give the handshake up."""
-        if self._shaking is not None:
-            self._shaking.cancel()
+        """Accept nothing more, and give up the handshakes under way."""
+        for task in (self._accepting, *self._shaking):
+            if task is not None:
+                task.cancel()
+        if self._socket is not None:
+            self._socket.close()
 
-    async def _shake(self, transport: Any) -> None:
-        host, _ = host_of(transport)
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(listening)
+            except OSError:
+                # Too many open files, say, or the peer is gone already: the next may do.
+                await asyncio.sleep(PAUSE_S)
+                continue
+            host = str(address[0])
+            if not self._welcomes(host):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                connection.close()
+                continue
+            task = loop.create_task(self._shake(connection, host))
+            self._shaking.add(task)
+            task.add_done_callback(self._shaking.discard)
+
+    async def _shake(self, connection: socket.socket, host: str) -> None:
         try:
-            secured = await asyncio.get_running_loop().start_tls(
-                transport,
-                self,
-                self._context(),
-                server_side=True,
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._made,
+                connection,
+                ssl=self._context(),
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
                 ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
             )
-        except (OSError, asyncio.CancelledError) as error:
-            transport.abort()
-            self._over(self, host, _words(error))
-            return
-        if secured is None or self._ended:
-            self._over(self, host, "the connection ended")
-            return
-        self._over(self, host, "")
-        inside = self._inside()
-        secured.set_protocol(inside)
-        inside.connection_made(secured)
-        if self._early:
-            inside.data_received(bytes(self._early))
+        except OSError as error:
+            self._failed(host, _words(error))
 
 
 def _expiries(path: str) -> tuple[Expiry, ...]:
