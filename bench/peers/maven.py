@@ -15,7 +15,7 @@ from dosestream.embedded.errors import StackError
 from dosestream.embedded.jars import cache_folder, java, maven
 
 GOALS = ("compile", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=libs")
-TIMEOUT_S = 300
+TIMEOUT_S = 120
 
 
 class BuildError(Exception):
