@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from dosestream.events.records import Demographics, Identifier
 from dosestream.hl7.finding import Finding
 from dosestream.hl7.header import Delimiters
 from dosestream.hl7.path import CLEARED, Path
-from dosestream.hl7.reader import Group
+from dosestream.hl7.reader import Group, Segment
 from dosestream.hl7.times import to_micros
 from dosestream.kafka.topics import Topic
 from dosestream.mapping.compiled import Fill, compile_rows, interpret
@@ -129,6 +130,25 @@ def put_event_time(places: tuple[Path, ...], group: Group, local: tzinfo, fields
 
 def read_demographics(group: Group, paths: dict[str, str]) -> Demographics:
     """The patient of the group's PID."""
+    segment = group.first("PID")
+    if segment is None:
+        return Demographics()
+    read = _demographics if len(segment.line) <= LONGEST_PATIENT else _demographics.__wrapped__
+    patient, read_from = read(segment.line, segment.delimiters)
+    paths.update(read_from)
+    return patient
+
+
+# A patient's messages come together, and their sender says the patient in the same words.
+MOST_PATIENTS = 4096
+LONGEST_PATIENT = 512
+
+
+@lru_cache(maxsize=MOST_PATIENTS)
+def _demographics(line: str, delimiters: Delimiters) -> tuple[Demographics, tuple[tuple[str, str], ...]]:
+    """The patient of a PID, and what was not read from its first place."""
+    group = Group([Segment("PID", line, delimiters)])
+    paths: dict[str, str] = {}
     found: tuple[Identifier, ...] = ()
     for path in IDENTIFIERS:
         if found := identifiers(path, group):
@@ -137,4 +157,4 @@ def read_demographics(group: Group, paths: dict[str, str]) -> Demographics:
             break
     fields: dict[str, Any] = {}
     read_rows(DEMOGRAPHICS, group, fields, paths)
-    return Demographics(identifiers=found, **fields)
+    return Demographics(identifiers=found, **fields), tuple(paths.items())
