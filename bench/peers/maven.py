@@ -32,7 +32,7 @@ def class_path(folder: Path) -> str:
         java()
         program = maven()
     except StackError as error:
-        raise BuildError(str(error)) from None
+        raise BuildError(str(error).split(",", 1)[0]) from None
     target = _target(folder)
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
