@@ -110,27 +110,27 @@ class Trail:
             self._number += 1
             number = self._number
         event_id = f"{self._life}-{number}"
-        record = Audit(
-            event_id=event_id,
-            kind=kind,
-            received_at=at,
-            service=self._service,
-            source=source[:LONGEST],
-            peer=peer,
-            tls_subject=tls_subject[:LONGEST],
-            transport=transport,
-            message_type=message_type[:LONGEST],
-            control_id=control_id[:LONGEST],
-            content_hash=content_hash,
-            answer=answer,
-            raw_partition=raw_partition,
-            raw_offset=raw_offset,
-            repeat=repeat,
-            code=code,
-            detail=detail,
-            count=count,
-        )
-        if not self._put(record):
+        fields: dict[str, Any] = {
+            "event_id": event_id,
+            "kind": kind,
+            "received_at": at,
+            "service": self._service,
+            "source": source[:LONGEST],
+            "peer": peer,
+            "tls_subject": tls_subject[:LONGEST],
+            "transport": transport,
+            "message_type": message_type[:LONGEST],
+            "control_id": control_id[:LONGEST],
+            "content_hash": content_hash,
+            "answer": answer,
+            "raw_partition": raw_partition,
+            "raw_offset": raw_offset,
+            "repeat": repeat,
+            "code": code,
+            "detail": detail,
+            "count": count,
+        }
+        if not self._put(fields):
             self._lose(count if kind is Kind.GAP else 1)
 
     def poll(self) -> None:
@@ -147,15 +147,17 @@ class Trail:
         if left:
             log.error("%d audit records are lost: Kafka did not take them before the service ended", left)
 
-    def _put(self, record: Audit) -> bool:
+    def _put(self, fields: dict[str, Any]) -> bool:
         """Whether the record is in the queue."""
-        source = record.source or self._service
+        source = fields["source"] or self._service
         try:
             self._producer.produce(
                 TOPIC,
-                self._codec.encode(record),
+                self._codec.encode_parts(Audit, fields),
                 source,
-                headers=headers(event_id=record.event_id, source=source, kind="audit", at=record.received_at),
+                headers=headers(
+                    event_id=fields["event_id"], source=source, kind="audit", at=fields["received_at"]
+                ),
             )
         except (BufferError, KafkaException):
             return False

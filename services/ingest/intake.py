@@ -22,6 +22,7 @@ from dosestream.hl7.header import Header, read_header
 from dosestream.kafka.loop_publisher import LoopPublisher
 from dosestream.kafka.normalised_up_to import NormalisedUpTo
 from dosestream.kafka.publisher import Position, PublishError
+from dosestream.kafka.topics import Topic
 from dosestream.mapping.normalise import Interpretation, interpret, rejected
 from dosestream.repeats.store import repeat_key
 from dosestream.repeats.turns import Repeats
@@ -48,6 +49,9 @@ FRAMING_REFUSALS: dict[str, Refusal] = {
     "frame_timeout": Refusal("frame_timeout", 100, "The frame was not complete in time."),
 }
 
+
+# What events are counted as.
+EVENTS = {topic: f"events {topic}" for topic in Topic}
 
 # A message that comes while the broker is not there yet is tried so often, for so long.
 HOLD_S = 0.25
@@ -366,4 +370,4 @@ class Intake:
         elif found.ignored:
             self.counts["ignored"] += 1
         for draft in found.drafts:
-            self.counts[f"events {draft.topic}"] += 1
+            self.counts[EVENTS[draft.topic]] += 1
