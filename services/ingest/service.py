@@ -110,8 +110,10 @@ class _Service:
             return 0 if self._stop.is_set() else await self._listen()
         finally:
             marks.stop()
-            await loop.run_in_executor(None, self._trail.close, AUDIT_S)
-            await loop.run_in_executor(None, publisher.close)
+            await asyncio.gather(
+                loop.run_in_executor(None, self._trail.close, AUDIT_S),
+                loop.run_in_executor(None, publisher.close),
+            )
             await loop.run_in_executor(None, desk.close)
 
     def _opened(self, store: Store) -> None:
