@@ -8,6 +8,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -23,13 +24,14 @@ from sr_builder import coded, num, text
 
 from dosestream.client.store import StoreError, Storer, store_files
 from dosestream.embedded.kafka import EmbeddedKafka
-from dosestream.events.codec import Codec
+from dosestream.events.codec import Codec, CodecError
 from dosestream.events.identity import patient_key
 from dosestream.events.receipt import ReceiptClock
-from dosestream.events.records import RawMessage, Rejection, Study
+from dosestream.events.records import Audit, RawMessage, Rejection, Study
 from dosestream.kafka.normalised_up_to import DICOM_GROUP
 from dosestream.kafka.publisher import Position, Publisher
 from dosestream.kafka.reader import PartitionReader
+from dosestream.kafka.records import Partition
 from dosestream.kafka.roster import Member, Roster
 from dosestream.kafka.stretch import INSTANCE_HEADER
 from dosestream.kafka.topics import Topic
@@ -51,7 +53,7 @@ BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 JPEG = "1.2.840.10008.1.2.4.50"
 CALLED = "DOSESTREAM"
 
-E = TypeVar("E", RawMessage, Study, Rejection)
+E = TypeVar("E", RawMessage, Study, Rejection, Audit)
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def settings_for(kafka: KafkaSettings, folder: Path) -> Settings:
         source=(
             SourceSettings(name="ct-room-1", ae_title="CT1", authority="HIS", timezone="America/New_York"),
             SourceSettings(name="lenient", ae_title="LENIENT", on_reject="AA"),
+            SourceSettings(name="elsewhere", ae_title="ELSEWHERE", peers=("192.0.2.0/24",)),
         ),
     )
 
@@ -450,3 +453,35 @@ def test_sigterm_ends_the_service_with_0_and_what_was_answered_is_in_kafka(
         == 1
     )
     assert "Doe" not in (tmp_path / "log").read_text()
+
+
+def audited(arrivals: Running, sop_instance_uid: str) -> list[Audit]:
+    """The receipts of an instance; other tests put what is no audit record into the topic."""
+    found = []
+    reader = PartitionReader(arrivals.settings.kafka)
+    try:
+        partition = Partition(str(Topic.AUDIT), 0)
+        for batch in reader.read(partition, *reader.watermarks(partition)):
+            for record in batch:
+                with suppress(CodecError):
+                    found.append(Codec().decode(record.value or b"", Audit))
+    finally:
+        reader.close()
+    return [one for one in found if one.control_id == sop_instance_uid]
+
+
+def test_every_receipt_is_on_the_audit_trail_and_a_stranger_stores_nothing(arrivals: Running) -> None:
+    report = dose_report()
+    uid = str(report.SOPInstanceUID)
+    with arrivals.storer("ELSEWHERE") as storer:
+        assert storer.store(sr.part10(report)) == 0x0124
+    with arrivals.storer() as storer:
+        assert [storer.store(sr.part10(report)) for _ in range(2)] == [0, 0]
+    wait_until(lambda: len(audited(arrivals, uid)) == 3, "the audit records")
+    stranger, first, again = audited(arrivals, uid)
+    assert (stranger.source, stranger.answer, stranger.code) == ("elsewhere", "0124", "peer_not_allowed")
+    assert (first.source, first.answer, first.repeat) == ("ct-room-1", "0000", False)
+    assert (again.answer, again.repeat, again.raw_offset) == ("0000", True, -1)
+    (raw,) = arrivals.published(Topic.DICOM_RAW, RawMessage, uid)
+    assert (first.content_hash, first.received_at) == (raw.content_hash, raw.received_at)
+    assert first.raw_offset >= 0
