@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 BOM = b"\xef\xbb\xbf"
 
+# Bytes outside a frame may hold the byte that ends one; echoed, it would end the frame of their answer.
+FRAME_END = b"\x1c"
+
 _UTF_16 = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
@@ -114,6 +117,8 @@ def read_header(body: bytes) -> Header | None:
     line = body if end < 0 else body[:end]
     end = line.find(b"\n")
     line = line if end < 0 else line[:end]
+    if FRAME_END in line:
+        line = line.replace(FRAME_END, b" ")
     fields = line.split(line[3:4]) if line[3:4] else [line]
     delimiters = _delimiters(line[3:4], fields[1][:6] if len(fields) > 1 else b"")
     return Header(tuple(fields), delimiters) if delimiters is not None else None

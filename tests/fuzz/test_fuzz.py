@@ -1,5 +1,6 @@
 """No bytes crash, hang or swell the way of a message: guided by coverage where atheris is installed."""
 
+import base64
 import importlib.util
 import os
 import re
@@ -25,6 +26,20 @@ RUNS = [
     pytest.param(60, id="for a minute", marks=pytest.mark.timeout(200)),
     pytest.param(600, id="for ten minutes", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
 ]
+
+
+# What fuzzing found, each once a fault.
+FOUND = [
+    pytest.param(
+        b"MSH|^~\\&|R\x1cIS|HOSP|DS|CITY|2026||ADT^A08|1\x1c|P|2.5\rPID|||1\r",
+        id="an end byte outside a frame",
+    ),
+]
+
+
+@pytest.mark.parametrize("data", FOUND)
+def test_what_was_found_passes(data: bytes) -> None:
+    pass_through(b"\0\xff" + data)
 
 
 def test_every_seed_passes(tmp_path: Path) -> None:
@@ -94,7 +109,8 @@ def test_fuzzing_finds_nothing(seconds: int, tmp_path: Path) -> None:
         errors="replace",
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    inputs = [base64.b64encode(path.read_bytes()) for path in tmp_path.glob("*-*")]
+    assert done.returncode == 0, f"{inputs}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
     runs = re.search(r"Done (\d+) runs", done.stderr)
     assert runs is not None
     assert int(runs[1]) > 1000, done.stderr[-2000:]
