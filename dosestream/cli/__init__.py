@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from dosestream.cli import config, decide, rejected, send, service, simulate, status, store, up
+from dosestream.cli import check, config, decide, rejected, send, service, simulate, status, store, up
 from dosestream.embedded.errors import StackError
 from dosestream.settings import SettingsError
 
@@ -24,6 +24,7 @@ app.command("send")(send.send)
 app.command("store")(store.store)
 app.command("status")(status.status)
 app.command("simulate")(simulate.simulate)
+app.command("check")(check.check)
 for name, (text, _) in decide.COMMANDS.items():
     app.command(name, help=text)(decide.command(name))
 app.add_typer(rejected.app, name="rejected")

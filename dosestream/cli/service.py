@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +21,18 @@ ConfigOption = Annotated[
 ]
 
 
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, max=64, help="Processes that share the port; else mllp.workers, else 1."
+    ),
+]
+
+
 def command(name: str) -> Callable[..., None]:
     """The command that runs that service."""
+    if name == "ingest":
+        return ingest
 
     def run(config: ConfigOption = None) -> None:
         from dosestream import logs, settings
@@ -32,3 +43,17 @@ def command(name: str) -> Callable[..., None]:
         sys.exit(module.run(loaded))
 
     return run
+
+
+def ingest(config: ConfigOption = None, workers: WorkersOption = None) -> None:
+    """Ingest, in one process or in several."""
+    from dosestream import logs, settings
+
+    def read() -> settings.Settings:
+        loaded = settings.load(config)
+        return loaded if workers is None else replace(loaded, mllp=replace(loaded.mllp, workers=workers))
+
+    loaded = read()
+    logs.configure("ingest")
+    module = importlib.import_module("services.ingest.service")
+    sys.exit(module.run(loaded, read))

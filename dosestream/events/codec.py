@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from fastavro import schemaless_reader, schemaless_writer
+from fastavro import schemaless_reader
 
 from dosestream.events import records
 from dosestream.events.decoders import Decoder, compile_decoder
+from dosestream.events.encoders import Encoder, PartsEncoder, compile_encoder, compile_parts_encoder
 from dosestream.events.records import CLASSES, Event
 from dosestream.events.schemas import Schema, by_fingerprint, load
 
@@ -53,6 +54,8 @@ class Codec:
     find_registry_id: Callable[[int], Schema | None] | None = None
     _known: dict[bytes, Schema] = field(default_factory=lambda: dict(by_fingerprint()))
     _prefixes: dict[type, tuple[bytes, Schema]] = field(default_factory=dict)
+    _encoders: dict[type, tuple[bytes, Encoder]] = field(default_factory=dict)
+    _parts_encoders: dict[type, tuple[bytes, PartsEncoder]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, cls in CLASSES.items():
@@ -63,14 +66,22 @@ class Codec:
             else:
                 prefix = SINGLE_OBJECT + schema.fingerprint
             self._prefixes[cls] = (prefix, schema)
+            self._encoders[cls] = (prefix, _encoder(schema.text))
+            self._parts_encoders[cls] = (prefix, _parts_encoder(schema.text))
 
     def encode(self, event: Event) -> bytes:
         """The event as one record value."""
-        prefix, schema = self._prefixes[type(event)]
-        out = BytesIO()
-        out.write(prefix)
-        schemaless_writer(out, schema.parsed, event.to_datum())
-        return out.getvalue()
+        prefix, encode = self._encoders[type(event)]
+        return encode(prefix, event)
+
+    def encode_parts(self, cls: type, fields: dict[str, Any]) -> bytes:
+        """The event of that class with these fields as one record value: the bytes `encode` makes of the object.
+
+        Raises:
+            KeyError: a field without default is absent.
+        """
+        prefix, encode = self._parts_encoders[cls]
+        return encode(prefix, fields)
 
     def decode(self, value: bytes, expected: type[E]) -> E:
         """One record value as the expected class.
@@ -124,3 +135,13 @@ class Codec:
 def _decoder(text: str) -> Decoder:
     """The decoder of one of this release's schemas; compiled when its first record comes."""
     return compile_decoder(json.loads(text), vars(records))
+
+
+@cache
+def _encoder(schema: str) -> Encoder:
+    return compile_encoder(json.loads(schema))
+
+
+@cache
+def _parts_encoder(schema: str) -> PartsEncoder:
+    return compile_parts_encoder(json.loads(schema))

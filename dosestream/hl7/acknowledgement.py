@@ -3,6 +3,8 @@
 Version, delimiters and character set follow the sender, so what is echoed is copied byte for byte.
 """
 
+from functools import lru_cache
+
 from dosestream.hl7.acceptance import NEVER_ANSWERED, Refusal
 from dosestream.hl7.escapes import escape
 from dosestream.hl7.header import ABSENT, STANDARD, Delimiters, Header
@@ -15,6 +17,11 @@ _TOLD = {True: frozenset({"AL", "SU"}), False: frozenset({"AL", "ER"})}
 _CONDITIONS = frozenset({"AL", "NE", "ER", "SU"})
 
 DEFAULT_VERSION = b"2.5.1"
+
+# MSH is echoed up to here.
+ECHOED = 18
+# What is echoed of a sender's MSH is kept for its next message where it is no longer than this.
+CACHED_BYTES = 512
 
 
 def codes(header: Header | None, refusal: Refusal | None) -> tuple[str, ...]:
@@ -46,31 +53,60 @@ def acknowledge(header: Header | None, code: str, refusal: Refusal | None, made_
 
     `made_at` (microseconds since 1970 UTC, unique) becomes MSH-7 and, with the code, MSH-10.
     """
+    fields = header.fields if header is not None else ()
+    if len(fields) < ECHOED:
+        fields += (b"",) * (ECHOED - len(fields))
     delimiters = header.delimiters if header is not None else STANDARD
     separator = delimiters.field.encode()
-    version = (header.field(12) if header is not None else b"") or DEFAULT_VERSION
-    event = header.word(9, 2) if header is not None else ""
-    kind = delimiters.component.join(["ACK", event, "ACK"]) if event.isalnum() and event.isascii() else "ACK"
+    msh_9 = fields[8] if header is not None else b""
+    sent = separator.join((*fields[1:6], msh_9, fields[10], fields[11], fields[17]))
+    # A sender's headers are all alike but for time and control id; one that is not does not fill the memory.
+    template = _template if len(sent) <= CACHED_BYTES else _template.__wrapped__
+    head, middle, tail = template(separator, sent, delimiters, code)
+    seconds, micros = divmod(made_at, 1_000_000)
+    answer = b"%b%b.%03d+0000%b%d%b%b" % (
+        *(head, _second(seconds), micros // 1000),
+        *(middle, made_at, tail, fields[9]),
+    )
+    if refusal is None:
+        return answer + b"\r"
+    if (fields[11] or DEFAULT_VERSION) >= b"2.5":
+        err = _err(refusal, delimiters)
+    else:
+        answer += separator + _text(refusal.reason, delimiters)
+        err = _err_before_2_5(refusal, delimiters)
+    return answer + b"\r" + separator.join(err) + b"\r"
 
-    def echo(number: int) -> bytes:
-        return header.field(number) if header is not None else b""
 
-    encoding = echo(2) or b"^~\\&"
-    msh = [
-        *(b"MSH", encoding, echo(5), echo(6), echo(3), echo(4)),
-        *(from_micros(made_at).encode(), b"", kind.encode(), f"{code}{made_at}".encode()),
-        *(echo(11) or b"P", version),
-    ]
-    if charset := echo(18):
-        msh += [b"", b"", b"", b"", b"", charset]
-    msa = [b"MSA", code.encode(), echo(10)]
-    segments = [msh, msa]
-    if refusal is not None:
-        modern = version >= b"2.5"
-        if not modern:
-            msa.append(_text(refusal.reason, delimiters))
-        segments.append(_err(refusal, delimiters) if modern else _err_before_2_5(refusal, delimiters))
-    return b"".join(separator.join(segment) + b"\r" for segment in segments)
+@lru_cache(maxsize=1024)
+def _template(separator: bytes, sent: bytes, delimiters: Delimiters, code: str) -> tuple[bytes, bytes, bytes]:
+    """What of an acknowledgement a sender's messages share: the bytes before MSH-7, those between it and the
+    number in MSH-10, and those from there to MSA-2. `sent` is MSH-2 to 6, 9, 11, 12 and 18 as sent.
+    """
+    encoding, application, facility, our_application, our_facility, kind, processing, version, charset = (
+        sent.split(separator)
+    )
+    event = _event(kind, delimiters)
+    said = delimiters.component.join(["ACK", event, "ACK"]) if event.isalnum() and event.isascii() else "ACK"
+    head = [b"MSH", encoding or b"^~\\&", our_application, our_facility, application, facility, b""]
+    tail = [b"", processing or b"P", version or DEFAULT_VERSION, *([b""] * 5 + [charset] if charset else [])]
+    return (
+        separator.join(head),
+        separator.join([b"", b"", said.encode(), code.encode()]),
+        separator.join(tail) + b"\r" + separator.join([b"MSA", code.encode(), b""]),
+    )
+
+
+def _event(kind: bytes, delimiters: Delimiters) -> str:
+    """MSH-9.2 as a word."""
+    parts = kind.split(delimiters.repetition.encode(), 1)[0].split(delimiters.component.encode(), 2)
+    return parts[1].decode("latin-1").strip() if len(parts) > 1 else ""
+
+
+@lru_cache(maxsize=64)
+def _second(second: int) -> bytes:
+    """`YYYYMMDDHHMMSS`."""
+    return from_micros(second * 1_000_000)[:14].encode()
 
 
 def _err(refusal: Refusal, delimiters: Delimiters) -> list[bytes]:

@@ -1,5 +1,8 @@
 """Escape sequences (HL7 v2.5.1 section 2.7): text as sent to text as meant, and back."""
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from dosestream.hl7.header import STANDARD, Delimiters
 
 # Formatting that leaves nothing behind in plain text: highlighting on and off, word wrap on and off.
@@ -10,14 +13,37 @@ def unescape(text: str, delimiters: Delimiters = STANDARD, codec: str = "utf-8")
     """Replace what has a plain meaning; what has none (character set switches, `\\Z..\\`, unknown or
     unterminated sequences) stays as sent. `\\X..\\` holds bytes in the message's `codec`.
     """
-    mark = delimiters.escape
-    if mark not in text:
+    if delimiters.escape not in text:
         return text
+    return _replaced(text, delimiters.escape, lambda sequence: _meaning(sequence, delimiters, codec))
+
+
+def hex_in_utf8(text: str, delimiters: Delimiters, decode: Callable[[bytes], str]) -> str:
+    """The text with the bytes of every `\\X..\\` in UTF-8 instead of the set that `decode` reads.
+
+    Bytes that `decode` cannot read stay as sent.
+    """
+    mark = delimiters.escape
+
+    def again(sequence: str) -> str | None:
+        meaning = _meaning(sequence, delimiters, "latin-1")
+        if meaning is None:
+            return None
+        if sequence[:1] == "X":
+            with suppress(ValueError):
+                sequence = f"X{decode(bytes.fromhex(sequence[1:])).encode().hex().upper()}"
+        return f"{mark}{sequence}{mark}"
+
+    return _replaced(text, mark, again)
+
+
+def _replaced(text: str, mark: str, replace: Callable[[str], str | None]) -> str:
+    """Text with every sequence replaced. Between two marks stands a sequence, if it is one (`replace` knows it);
+    else the second mark may open the next."""
     parts = text.split(mark)
-    # Between two marks stands a sequence, if it is one; else the second mark may open the next.
     out, index = [parts[0]], 1
     while index < len(parts):
-        meaning = _meaning(parts[index], delimiters, codec) if index + 1 < len(parts) else None
+        meaning = replace(parts[index]) if index + 1 < len(parts) else None
         if meaning is None:
             out += [mark, parts[index]]
             index += 1

@@ -1,9 +1,9 @@
 """A lean ER7 reader: segments are split when the message is read, fields when they are asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dosestream.hl7.charset import Undecodable, decode
-from dosestream.hl7.header import Delimiters, Header
+from dosestream.hl7.header import STANDARD, Delimiters, Header
 
 # Their first field is the separator itself, so their numbers are one ahead of the split.
 HEADERS = frozenset({"MSH", "FHS", "BHS"})
@@ -20,13 +20,19 @@ class Segment:
         self.delimiters = delimiters
         self._fields: list[str] | None = None
 
-    def field(self, number: int) -> str:
-        """The field with all its repetitions; empty where absent."""
+    @property
+    def fields(self) -> list[str]:
+        """All fields, by their numbers; the first is the segment's name."""
         fields = self._fields
         if fields is None:
             fields = self._fields = self.line.split(self.delimiters.field)
             if self.name in HEADERS:
                 fields.insert(1, self.delimiters.field)
+        return fields
+
+    def field(self, number: int) -> str:
+        """The field with all its repetitions; empty where absent."""
+        fields = self._fields or self.fields
         return fields[number] if number < len(fields) else ""
 
     def __repr__(self) -> str:  # no content: it may be patient data
@@ -39,11 +45,15 @@ class Group:
     A path is looked up in the group's own segments, then in the outer ones.
     """
 
-    __slots__ = ("_by_name", "outer", "segments")
+    __slots__ = ("_by_name", "delimiters", "outer", "segments")
 
     def __init__(self, segments: Sequence[Segment], outer: "Group | None" = None) -> None:
         self.segments = segments
         self.outer = outer
+        if segments:
+            self.delimiters = segments[0].delimiters
+        else:
+            self.delimiters = STANDARD if outer is None else outer.delimiters
         own: dict[str, list[Segment]] = {}
         for segment in segments:
             if (found := own.get(segment.name)) is None:
@@ -51,6 +61,20 @@ class Group:
             else:
                 found.append(segment)
         self._by_name: dict[str, list[Segment]] = own if outer is None else {**outer._by_name, **own}
+
+    def part(self, segments: Sequence[Segment]) -> "Group":
+        """Some of this group's segments as a group with this one behind it; no name may be there twice."""
+        group = Group.__new__(Group)
+        group.segments = segments
+        group.outer = self
+        group.delimiters = self.delimiters
+        group._by_name = self._by_name
+        return group
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no name is there twice."""
+        return len(self._by_name) == len(self.segments)
 
     def all(self, name: str) -> Sequence[Segment]:
         """The segments of that name: the group's own, else the outer ones."""
@@ -61,6 +85,10 @@ class Group:
         found = self._by_name.get(name)
         return found[0] if found is not None else None
 
+    def names(self) -> Iterable[str]:
+        """The names of the segments, each once."""
+        return self._by_name.keys()
+
     def __iter__(self) -> Iterator[Segment]:
         return iter(self.segments)
 
@@ -68,7 +96,7 @@ class Group:
 class Message(Group):
     """A message read as text: all its segments, its delimiters and its header."""
 
-    __slots__ = ("delimiters", "header")
+    __slots__ = ("header",)
 
     def __init__(self, header: Header, segments: Sequence[Segment]) -> None:
         super().__init__(segments)

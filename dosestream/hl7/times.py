@@ -18,12 +18,21 @@ def zone(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
+# A time of 25 characters says all there is; one message says the same time in several places.
+TIME_CHARACTERS = 32
+
+
 def to_micros(text: str, local: tzinfo) -> int | None:
     """Microseconds since 1970 UTC; None where the text is no time.
 
     A time without offset is in `local`: in the hour that happens twice the first one is meant, in the hour
     that does not happen the offset before it holds. What the precision leaves out is its start.
     """
+    return _to_micros(text, local) if len(text) <= TIME_CHARACTERS else _to_micros.__wrapped__(text, local)
+
+
+@lru_cache(maxsize=4096)
+def _to_micros(text: str, local: tzinfo) -> int | None:
     digits, offset = text.strip(), None
     for sign in "+-":
         before, found, after = digits.partition(sign)

@@ -1,7 +1,14 @@
 """Topics made as the table says."""
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from dosestream.events.schemas import NAMES, load
 from dosestream.kafka.client import producer_config
@@ -14,7 +21,8 @@ class BrokerAwayError(Exception):
 
 
 def create_topics(kafka: KafkaSettings, *, site: bool, timeout_s: float = 30.0) -> list[str]:
-    """Make the topics that are missing; those that exist are left as they are. Returns the names made.
+    """Make the topics that are missing; returns their names. Those that exist are left as they are, but take
+    larger records where the largest message is larger now.
 
     Raises:
         BrokerAwayError: no broker answered within timeout_s.
@@ -34,6 +42,7 @@ def create_topics(kafka: KafkaSettings, *, site: bool, timeout_s: float = 30.0) 
         for spec in TOPICS
         if spec.name not in existing
     ]
+    _raise_limits(admin, [str(spec.name) for spec in TOPICS if spec.name in existing], kafka, timeout_s)
     if not wanted:
         return []
     made = []
@@ -45,6 +54,23 @@ def create_topics(kafka: KafkaSettings, *, site: bool, timeout_s: float = 30.0) 
             if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                 raise
     return made
+
+
+def _raise_limits(admin: AdminClient, names: list[str], kafka: KafkaSettings, timeout_s: float) -> None:
+    """A record that the listener takes must fit into a topic that was made when the largest was smaller."""
+    if not names:
+        return
+    size = "max.message.bytes"
+    asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+    small = [
+        resource.name
+        for resource, future in asked.items()
+        if int(future.result(timeout=timeout_s)[size].value) < kafka.max_record_bytes
+    ]
+    entry = ConfigEntry(size, str(kafka.max_record_bytes), incremental_operation=AlterConfigOpType.SET)
+    resources = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry]) for name in small]
+    for future in admin.incremental_alter_configs(resources).values() if resources else ():
+        future.result(timeout=timeout_s)
 
 
 def publish_schemas(kafka: KafkaSettings, timeout_s: float = 10.0) -> None:

@@ -1,24 +1,37 @@
 """Normalised up to here: no raw record stays without its events, whatever died in between.
 
-Per partition of a raw topic a mark is kept: every raw record below it has its events (or its rejection) in
-Kafka. The mark is a committed offset of a consumer group that nobody joins, so no database is needed. At
-start, what lies between the mark and the end of the topic is normalised again; an event's id comes from the
-message's bytes, so an event published twice has its effect once.
+Several processes on several hosts write one raw topic, so a record without events may be one that a crash left
+behind or one that a healthy process is just about to finish. Three things tell them apart:
+
+- Every raw record carries in a header the *life* that stored it: one run of one process, never used again.
+- Every life keeps a mark per partition: its own raw records below it have their events. It is the committed
+  offset of a consumer group that nobody joins, with a beat beside it; no database is needed. The mark comes from
+  generations (see `generations`), so others' records are no holes and order of delivery does not matter.
+- One process of each host is a *caretaker*. It looks at all groups, at its start and every few seconds. Of a
+  life that is over (its process is gone, or on another host its beat stopped) it normalises what lies above its
+  mark, and closes its group. At its start it also takes records that name no life with a group, above the mark
+  of all; that mark is the lowest of all marks and moves as they do.
+
+Accepted is a message only under a lease: while the beat was written shortly before. A process that hung for so
+long that others may have taken over what it left first tells them that it is back.
+
+An event's id comes from the message's bytes, so an event published twice after a crash has its effect once.
 """
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-from dosestream.events.codec import Codec, MalformedRecordError
-from dosestream.events.records import RawMessage
+from dosestream.events.codec import Codec
 from dosestream.kafka.admin import BrokerAwayError
-from dosestream.kafka.client import consumer_config
-from dosestream.kafka.publisher import Position, Publication, Publisher, PublishError
+from dosestream.kafka.generations import Ends, Generations
+from dosestream.kafka.publisher import Publisher
+from dosestream.kafka.roster import CLOSED, Member, Roster, Watch
+from dosestream.kafka.stretch import INSTANCE_HEADER, Normalise, Renormaliser, Stamp, Stretches
+from dosestream.life import Life
 from dosestream.settings import KafkaSettings
 
 log = logging.getLogger("dosestream.kafka.normalised_up_to")
@@ -26,75 +39,32 @@ log = logging.getLogger("dosestream.kafka.normalised_up_to")
 HL7_GROUP = "dosestream-normalised-hl7"
 DICOM_GROUP = "dosestream-normalised-dicom"
 
-# What is to be published for one raw record: its events, or its rejection, or nothing.
-Normalise = Callable[[RawMessage, Position], Iterable[Publication]]
-
-TICK_S = 5.0
-# Offsets of a group without members expire (broker default: 7 days after the commit), so they are renewed.
+TICK_S = 2.0
+LOOK_S = 5.0
+RETRY_S = 1.0
+# A life on another host whose beat does not change for so long is over.
+DEAD_AFTER_S = 30.0
+LEASE_S = 20.0
+# A produce that failed or was cut off may land in the topic for so long.
+SETTLE_S = 10.0
+CLOSING_TIMEOUT_S = 3.0
+# New messages wait no longer for the repair of what a crash left behind.
+OPEN_AFTER_S = 15.0
 RENEW_S = 3600.0
-CALL_TIMEOUT_S = 10.0
-BATCH = 200
-UNDER_WAY_BYTES = 32 * 1024 * 1024
+
+# Told at every look: the other lives, and the mark of all.
+Looked = Callable[[list[Member], Ends], None]
 
 
 class RepairStoppedError(Exception):
     """The repair was told to stop; the next start takes it up again."""
 
 
-class LowWater:
-    """The contiguous low-water mark of one raw partition: pure, not locked.
-
-    Each offset is unknown, then open (stored, its events not yet), then finished. The mark is the lowest
-    offset that is not finished.
-    """
-
-    def __init__(self, mark: int) -> None:
-        self.mark = mark
-        self._open: set[int] = set()
-        self._finished: set[int] = set()
-        self._end = mark
-
-    def stored(self, offset: int) -> None:
-        """The raw record is in Kafka, its events are under way."""
-        if offset >= self.mark:
-            self._open.add(offset)
-
-    def finished(self, offset: int) -> None:
-        """Everything made from the raw record is in Kafka."""
-        self._open.discard(offset)
-        if offset < self.mark:
-            return
-        self._finished.add(offset)
-        while self.mark in self._finished:
-            self._finished.remove(self.mark)
-            self.mark += 1
-
-    def failed(self, offset: int) -> None:
-        """Something made from the raw record is not known to be in Kafka: the offset is a hole again."""
-        self._open.discard(offset)
-        self._end = max(self._end, offset + 1)
-
-    def holes(self) -> list[tuple[int, int]]:
-        """Ranges `[first, next)` that are neither open nor finished, below an offset that is known.
-
-        A raw record whose events failed is one, and a record stored by a produce that timed out.
-        """
-        known = sorted(self._open | self._finished)
-        ranges, expected = [], self.mark
-        for offset in known:
-            if offset > expected:
-                ranges.append((expected, offset))
-            expected = offset + 1
-        if self._end > expected:
-            ranges.append((expected, self._end))
-        return ranges
-
-
 class NormalisedUpTo:
-    """The marks of one raw topic: repaired at start, kept while records pass, committed on a timer.
+    """The marks of one life, and the care for those that are over.
 
-    Use: `repair()`, then `start()`; per message `stored(position)` and, when all its records are delivered,
-    `finished(position)`, or `failed(position)`; at the end `close()`. One process per group.
+    Use: `start()`; per message, while `is_open`, `begin()`, and with what it returned `finished()` or `failed()`;
+    at the end `close()`. `instance` goes into the headers of every raw record.
     """
 
     def __init__(
@@ -106,123 +76,147 @@ class NormalisedUpTo:
         normalise: Normalise,
         publisher: Publisher,
         codec: Codec,
+        caretaker: bool = True,
         tick_s: float = TICK_S,
+        look_s: float = LOOK_S,
+        dead_after_s: float = DEAD_AFTER_S,
+        settle_s: float = SETTLE_S,
     ) -> None:
-        self._kafka = kafka
-        self._tick_s = tick_s
+        self.life = Life.mine()
+        self.instance = (INSTANCE_HEADER, self.life.name.encode())
+        self.roster = Roster(kafka, topic, group)
+        self.stretches = Stretches(kafka, topic)
+        # The store of repeats it shares; known once the cluster is.
+        self.store = ""
+        # Whether what a crash left behind was normalised, once since the start.
+        self.repaired = threading.Event()
         self._topic = topic
-        self._group = group
-        self._normalise = normalise
-        self._publisher = publisher
-        self._codec = codec
-        self._consumer: Any = Consumer(consumer_config(kafka, group=group))
+        self._caretaker = caretaker
+        self._tick_s, self._look_s, self._settle_s = tick_s, look_s, settle_s
+        self._renormaliser = Renormaliser(self.stretches, topic, normalise, publisher, codec)
+        self._watch = Watch(dead_after_s)
         self._lock = threading.Lock()
-        self._waters: dict[int, LowWater] = {}
-        self._committed: dict[int, int] = {}
-        self._committed_at = 0.0
-        self._suspected: dict[int, list[tuple[int, int]]] = {}
+        self._generations: Generations | None = None
+        self._beat = 0
+        self._leased_until = 0.0
+        self._accepting = False
+        self._open_at = math.inf
+        self._ticked_at = self._looked_at = self._renewed_at = 0.0
+        self._adopted: dict[str, float] = {}
+        self._suspected: tuple[float, Mapping[int, frozenset[str]]] | None = None
+        self._looked: Looked = lambda _others, _base: None
+        self._looks_anyway: Callable[[], bool] = lambda: False
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def repair(self) -> int:
-        """Normalise every raw record from the marks to the end of the topic; how many there were.
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may be begun."""
+        return self._accepting and time.monotonic() < self._leased_until
 
-        Raises:
-            BrokerAwayError: try again when the broker is back; what was done is not lost.
-            UnknownSchemaError: a raw record was written with a schema that is not known here.
-            RepairStoppedError: `stop()` was called.
+    def begin(self) -> int:
+        """A message is about to be stored raw. Any thread."""
+        assert self._generations is not None
+        with self._lock:
+            return self._generations.begin()
+
+    def finished(self, begun: int) -> None:
+        """The raw record and everything made from it are in Kafka. Any thread."""
+        assert self._generations is not None
+        with self._lock:
+            self._generations.finished(begun)
+
+    def failed(self, begun: int, content_hash: str) -> None:
+        """Not all of it is known to be in Kafka: what is there of it is normalised in a while. Any thread."""
+        assert self._generations is not None
+        with self._lock:
+            self._generations.failed(begun, content_hash[:32])
+
+    def start(
+        self,
+        *,
+        before: Callable[[], None] = lambda: None,
+        joined: Callable[[], None] = lambda: None,
+        looked: Looked = lambda _others, _base: None,
+        looks_anyway: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Begin, in a thread of its own: wait for the broker, then do `before`, join, do `joined`, repair, open,
+        and go on; a repair that takes long goes on beside new messages; `looked` is called after every look of a caretaker, or of one who looks anyway. What raises
+        BrokerAwayError is tried again.
         """
-        count = 0
-        for partition, (committed, low, high) in sorted(self._bounds().items()):
-            if 0 <= committed < low:
-                log.error(
-                    "%s[%d]: records from %d to %d are gone (retention) and may never have been normalised",
-                    self._topic,
-                    partition,
-                    committed,
-                    low,
-                )
-            first = min(max(committed, low), high)
-            count += self._normalise_range(partition, first, high)
-            with self._lock:
-                self._waters[partition] = LowWater(high)
-        self.commit()
-        return count
+        self._looked, self._looks_anyway = looked, looks_anyway
 
-    def start(self) -> None:
-        """Commit on a timer, and normalise what a failed or timed-out produce left behind."""
-        self._thread = threading.Thread(target=self._tick, name="normalised-up-to", daemon=True)
+        def prepared() -> None:
+            joined()
+            self._open_at = time.monotonic() + OPEN_AFTER_S
+
+        steps = [before, self._join, prepared, self._repair]
+        self._thread = threading.Thread(target=self._run, args=(steps,), name="normalised-up-to", daemon=True)
         self._thread.start()
 
-    def stored(self, position: Position) -> None:
-        """The raw record is in Kafka, its events are under way. Any thread."""
-        with self._lock:
-            self._water(position).stored(position.offset)
-
-    def finished(self, position: Position) -> None:
-        """Everything made from the raw record is in Kafka. Any thread."""
-        with self._lock:
-            self._water(position).finished(position.offset)
-
-    def failed(self, position: Position) -> None:
-        """Something made from the raw record failed: it is normalised again in a while, or at the next start."""
-        with self._lock:
-            self._water(position).failed(position.offset)
-
-    def marks(self) -> Mapping[int, int]:
-        """Partition to the lowest raw offset whose events are not known to be in Kafka."""
-        with self._lock:
-            return {partition: water.mark for partition, water in self._waters.items()}
-
-    def commit(self) -> None:
-        """Commit the marks that moved (all of them once an hour).
-
-        Raises:
-            BrokerAwayError: the broker did not take them.
-        """
-        marks = dict(self.marks())
-        renew = time.monotonic() - self._committed_at > RENEW_S
-        moved = {p: mark for p, mark in marks.items() if renew or self._committed.get(p) != mark}
-        if not moved:
-            return
-        try:
-            self._consumer.commit(
-                offsets=[TopicPartition(self._topic, p, mark) for p, mark in moved.items()],
-                asynchronous=False,
-            )
-        except KafkaException as error:
-            raise BrokerAwayError(f"{self._group}: offsets were not committed: {error}") from error
-        self._committed.update(moved)
-        if renew:
-            self._committed_at = time.monotonic()
-
     def stop(self) -> None:
-        """Let a repair that runs in another thread end soon."""
+        """Let a repair that runs end soon."""
         self._closing.set()
 
     def close(self) -> None:
-        """Stop the timer and commit the marks once more."""
+        """Stop the thread and put the marks once more; nothing may be under way."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
-        try:
-            self.commit()
-        except BrokerAwayError as error:
-            log.warning("%s; the next start normalises a little again", error)
-        self._consumer.close()
-
-    def _water(self, position: Position) -> LowWater:
-        if position.partition not in self._waters:
-            # A partition added while running: nothing in it is known to be normalised.
-            self._waters[position.partition] = LowWater(0)
-        return self._waters[position.partition]
-
-    def _tick(self) -> None:
-        while not self._closing.wait(self._tick_s):
+        self._accepting = False
+        self.roster.timeout_s = CLOSING_TIMEOUT_S
+        if self._generations is not None:
             try:
-                self._consumer.poll(0)  # drops the client's own error events
+                self._turn(closing=True)
+                if self._caretaker and self.repaired.is_set():
+                    self._move_base()
+            except BrokerAwayError as error:
+                log.warning("%s; the next start normalises a little again", error)
+        self.stretches.close()
+
+    def marks(self) -> Ends:
+        """Partition to the offset below which every raw record of this life has its events."""
+        assert self._generations is not None
+        with self._lock:
+            return self._generations.marks()
+
+    def keep(self) -> None:
+        """Beat where it is time; for long work on this thread.
+
+        Raises:
+            RepairStoppedError: `stop()` was called.
+            BrokerAwayError: the broker is away.
+        """
+        if self._closing.is_set():
+            raise RepairStoppedError(f"{self._topic}: stopped before the end")
+        self._open_in_time()
+        if time.monotonic() - self._ticked_at >= self._tick_s:
+            self._turn()
+
+    def _open_in_time(self) -> None:
+        if time.monotonic() >= self._open_at:
+            self._accepting = True
+
+    def _run(self, steps: list[Callable[[], None]]) -> None:
+        while steps and not self._closing.is_set():
+            try:
+                steps[0]()
+                del steps[0]
+                continue
+            except RepairStoppedError:
+                return
+            except BrokerAwayError as error:
+                log.warning("not ready yet: %s", error)
+            except Exception:  # messages are taken all the same; what was left behind waits
+                log.exception("a step of the start failed and is tried again")
+            self._open_in_time()
+            self._closing.wait(RETRY_S)
+        while not self._closing.wait(self._tick_s if self._leased_until > time.monotonic() else RETRY_S):
+            try:
+                self._turn()
                 self._mend()
-                self.commit()
+                if time.monotonic() - self._looked_at >= self._look_s:
+                    self._look(orphans=False)
             except RepairStoppedError:
                 return
             except BrokerAwayError as error:
@@ -230,118 +224,136 @@ class NormalisedUpTo:
             except Exception:  # the marks stay behind, which is safe; the listener goes on
                 log.exception("normalised-up-to: a repair failed and is tried again")
 
-    def _mend(self) -> None:
-        """Normalise the holes that were there a tick ago too (younger ones may just be late answers)."""
+    def _join(self) -> None:
+        """Be seen before the first record is stored, so that nobody's mark passes it."""
+        ends = self.roster.ends()
         with self._lock:
-            holes = {p: water.holes() for p, water in self._waters.items()}
-        for partition, ranges in holes.items():
-            for first, end in ranges:
-                if (first, end) not in self._suspected.get(partition, []):
-                    continue
-                count = self._normalise_range(partition, first, end)
-                log.info("%s[%d]: %d raw records normalised again", self._topic, partition, count)
-                with self._lock:
-                    for offset in range(first, end):
-                        self._waters[partition].finished(offset)
-        self._suspected = holes
+            self._generations = Generations(ends)
+        self._turn()
 
-    def _bounds(self) -> dict[int, tuple[int, int, int]]:
-        """Partition to (committed mark or a negative number, first offset held, end)."""
-        try:
-            metadata = self._consumer.list_topics(self._topic, timeout=CALL_TIMEOUT_S).topics[self._topic]
-            if metadata.error is not None:
-                raise BrokerAwayError(f"{self._topic}: {metadata.error}: create the topics first")
-            wanted = [TopicPartition(self._topic, p) for p in metadata.partitions]
-            bounds = {}
-            for at in self._consumer.committed(wanted, timeout=CALL_TIMEOUT_S):
-                low, high = self._consumer.get_watermark_offsets(
-                    TopicPartition(self._topic, at.partition), timeout=CALL_TIMEOUT_S
-                )
-                bounds[at.partition] = (at.offset, low, high)
-            return bounds
-        except KafkaException as error:
-            raise BrokerAwayError(f"Kafka at {self._kafka.bootstrap} does not answer: {error}") from error
+    def _repair(self) -> None:
+        if self._caretaker:
+            count = self._look(orphans=True)
+            if count:
+                log.info("%d raw records were normalised again", count)
+        self._accepting = True
+        self.repaired.set()
 
-    def _normalise_range(self, partition: int, first: int, end: int) -> int:
-        """Publish what is made from the raw records `[first, end)` and wait for it; how many records."""
+    def _turn(self, closing: bool = False) -> None:
+        """Look at the ends, and write marks and beat."""
+        assert self._generations is not None
+        asked_at = self._ticked_at = time.monotonic()
+        ends = self.roster.ends()
+        self._beat += 1
+        with self._lock:
+            self._generations.turn(ends)
+            marks = self._generations.marks()
+        closed = closing and marks == ends
+        beat = CLOSED if closed else str(self._beat)
+        self.roster.write(Member(self.life, self.store, beat, marks))
+        self._leased_until = asked_at + LEASE_S
+
+    def _look(self, *, orphans: bool) -> int:
+        """Take over from lives that are over (with `orphans` also what no life looks after); how many records."""
+        if not (self._caretaker or self._looks_anyway()):
+            return 0
+        self._looked_at = time.monotonic()
+        mine = self.marks()
+        members = [member for member in self.roster.members() if member.life.name != self.life.name]
         count = 0
-        for batch in self._read(partition, first, end):
-            if self._closing.is_set():
-                raise RepairStoppedError(f"{self._topic}[{partition}]: the repair was stopped")
-            pending = _Pending()
-            for message in batch:
-                position = Position(partition, message.offset())
-                try:
-                    raw = self._codec.decode(message.value() or b"", RawMessage)
-                except MalformedRecordError as error:
-                    log.error("%s[%d]@%d is skipped: %s", self._topic, partition, position.offset, error)
-                    continue
-                for publication in self._normalise(raw, position):
-                    pending.add(len(publication.value or b""))
-                    self._publisher.publish(*publication, pending.done)
-                count += 1
-                if pending.size > UNDER_WAY_BYTES:
-                    pending.wait()
-            pending.wait()
+        if self._caretaker:
+            over = self._watch.over(members)
+            if over or orphans:
+                count = self._adopt(over, members, orphans=orphans)
+            self._move_base(mine)
+        self._looked(members, self.roster.base())
         return count
 
-    def _read(self, partition: int, first: int, end: int) -> Iterator[list[Any]]:
-        """Batches of records of `[first, end)`; a hole in the log is passed when the position passes it."""
-        if first >= end:
+    def _adopt(self, over: list[Member], members: list[Member], *, orphans: bool) -> int:
+        base, firsts, ends = self.roster.base(), self.roster.firsts(), self.roster.ends()
+        known = {member.life.name for member in members} | {self.life.name}
+        marks = {member.life.name: member.marks for member in over}
+        count = 0
+        for partition, end in sorted(ends.items()):
+            first = firsts[partition]
+            of_all = base.get(partition, first)
+            if orphans and of_all < first:
+                log.error(
+                    "%s[%d]: records from %d to %d are gone (retention) and may never have been normalised",
+                    *(self._topic, partition, of_all, first),
+                )
+
+            def wanted(offset: int, of: Stamp, partition: int = partition, of_all: int = of_all) -> bool:
+                if (mark := marks.get(of.instance)) is not None:
+                    return offset >= mark.get(partition, 0)
+                return orphans and of.instance not in known and offset >= of_all
+
+            begin = min([of_all if orphans else end, *(m.get(partition, 0) for m in marks.values())])
+            count += self._renormaliser.renormalise(partition, max(begin, first), end, wanted, self.keep)
+        for member in over:
+            self._take_over(member, ends)
+        return count
+
+    def _take_over(self, member: Member, ends: Ends) -> None:
+        """What it left is done; its group is closed once nothing of it can land in the topic any more."""
+        name = member.life.name
+        now = time.monotonic()
+        since = self._adopted.setdefault(name, now)
+        beat = CLOSED if now - since >= self._settle_s else "adopted"
+        self.roster.write(replace(member, beat=beat, marks=ends))
+        if beat == CLOSED:
+            del self._adopted[name]
+        elif since == now:
+            log.info("%s is over: what it left behind was taken over", name)
+
+    def _move_base(self, mine: Ends | None = None) -> None:
+        """The mark of all is the lowest of those that live; groups that are closed below it are removed."""
+        # My own marks were seen before the groups: who joins after that stores above them.
+        lowest = dict(self.marks() if mine is None else mine)
+        members = self.roster.members()
+        if not self.roster.is_listed:
             return
-        here = TopicPartition(self._topic, partition, first)
-        self._consumer.assign([here])
-        try:
-            silent_since, expected = time.monotonic(), first
-            while True:
-                # No more than are left: consume() waits until it has as many as it was asked for.
-                messages = self._consumer.consume(min(BATCH, end - expected), timeout=0.5)
-                for message in messages:
-                    if message.error() is not None:
-                        raise BrokerAwayError(f"{self._topic}[{partition}]: {message.error()}")
-                batch = [message for message in messages if message.offset() < end]
-                if batch:
-                    yield batch
-                    silent_since, expected = time.monotonic(), batch[-1].offset() + 1
-                if (
-                    expected >= end
-                    or len(batch) < len(messages)
-                    or self._consumer.position([here])[0].offset >= end
-                ):
-                    return
-                if time.monotonic() - silent_since > 3 * CALL_TIMEOUT_S:
-                    raise BrokerAwayError(f"{self._topic}[{partition}]: no records came from {first} on")
-        except KafkaException as error:
-            raise BrokerAwayError(f"{self._topic}[{partition}]: {error}") from error
-        finally:
-            self._consumer.unassign()
+        for member in members:
+            if not member.is_closed and member.life.name != self.life.name:
+                for partition in lowest:
+                    lowest[partition] = min(lowest[partition], member.marks.get(partition, 0))
+        base = self.roster.base()
+        moved = {p: max(mark, base.get(p, 0)) for p, mark in lowest.items()}
+        now = time.monotonic()
+        # Offsets of a group without members expire (broker default: 7 days after the commit).
+        if moved != base or now - self._renewed_at > RENEW_S:
+            self.roster.write_base(moved)
+            self._renewed_at = now
+        self.roster.remove(
+            member.life.name
+            for member in members
+            if member.is_closed and all(member.marks.get(p, 0) <= mark for p, mark in moved.items())
+        )
 
-
-class _Pending:
-    """Counts records under way (and the bytes since the last wait) and keeps the first error."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._count = 0
-        self.size = 0
-        self._error: PublishError | None = None
-
-    def add(self, size: int) -> None:
-        with self._condition:
-            self._count += 1
-            self.size += size
-
-    def done(self, result: Position | PublishError) -> None:
-        with self._condition:
-            self._count -= 1
-            if isinstance(result, PublishError):
-                self._error = self._error or result
-            self._condition.notify_all()
-
-    def wait(self) -> None:
-        """Raises BrokerAwayError when a record failed."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._count == 0)
-            self.size = 0
-        if self._error is not None:
-            raise BrokerAwayError(str(self._error)) from self._error
+    def _mend(self) -> None:
+        """Normalise own records whose events failed, or whose produce did and yet stored them."""
+        assert self._generations is not None
+        with self._lock:
+            starts, failed = self._generations.doubtful()
+        if self._suspected is None:
+            self._suspected = (time.monotonic(), failed) if failed else None
+            return
+        since, suspected = self._suspected
+        if time.monotonic() - since < self._settle_s:
+            return
+        contents = frozenset().union(*suspected.values())
+        mine = self.life.name
+        count = 0
+        for partition, end in self.roster.ends().items():
+            count += self._renormaliser.renormalise(
+                partition,
+                starts.get(partition, 0),
+                end,
+                lambda _offset, of: of.instance == mine and of.content in contents,
+                self.keep,
+            )
+        if count:
+            log.info("%d raw records were normalised again", count)
+        with self._lock:
+            self._generations.mended(suspected)
+        self._suspected = None

@@ -76,7 +76,7 @@ class Publisher:
             if error is None:
                 done(Position(message.partition(), message.offset()))
             else:
-                done(_publish_error(error, topic))
+                done(publish_error(error, topic))
 
         try:
             self._producer.produce(topic, value, key, headers=headers, on_delivery=delivered)
@@ -84,7 +84,7 @@ class Publisher:
             done(PublishError(f"{topic}: the producer's queue is full: send slower", retriable=True))
         except KafkaException as error:
             self._fatal = self._fatal or error.args[0].fatal()
-            done(_publish_error(error.args[0], topic))
+            done(publish_error(error.args[0], topic))
 
     def publish_and_wait(self, topic: str, key: bytes, value: bytes | None, headers: Headers) -> Position:
         """Publish one record and wait for its position; not to be called from a `done`.
@@ -131,6 +131,7 @@ class Publisher:
                 return
 
 
-def _publish_error(error: Any, topic: str) -> PublishError:
+def publish_error(error: Any, topic: str) -> PublishError:
+    """librdkafka's error as ours."""
     never = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.INVALID_RECORD)
     return PublishError(f"{topic}: {error.str()}", retriable=error.code() not in never)

@@ -5,16 +5,19 @@ that says anything gives all of them, so that a code never gets another code's m
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache
 
 from dosestream.hl7.header import Delimiters
-from dosestream.hl7.path import Path
+from dosestream.hl7.path import WHOLE, Path
 from dosestream.mapping import values
-from dosestream.settings import MappingSettings
 
 # A value as sent (never empty) and its delimiters to the event's text.
 Reader = Callable[[str, Delimiters], str]
+
+
+# These make one value of a field's repetitions: the groups of a name.
+OF_REPETITIONS = frozenset({values.person, values.practitioner})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,18 @@ def row(fields: str, readers: tuple[Reader, ...] | Reader, *places: str) -> Row:
     """
     readers = readers if isinstance(readers, tuple) else (readers,)
     names = fields.split()
-    parsed = [tuple(map(Path.parse, place.split())) for place in places]
-    return Row(
-        tuple(Place(paths[0].segment, tuple(zip(names, readers, paths, strict=False))) for paths in parsed)
-    )
+    parsed = []
+    for place in places:
+        paths = [
+            replace(path, repetition=WHOLE) if reader in OF_REPETITIONS and _names_a_field(path) else path
+            for reader, path in zip(readers, map(Path.parse, place.split()), strict=False)
+        ]
+        parsed.append(Place(paths[0].segment, tuple(zip(names, readers, paths, strict=False))))
+    return Row(tuple(parsed))
+
+
+def _names_a_field(path: Path) -> bool:
+    return path.plain and path.repetition == 1 and path.where is None and not path.component
 
 
 _CODE = (values.first, values.first, values.first)
@@ -100,40 +111,94 @@ ORDER = (
     row("station_ae_title", values.first, "IPC-9"),
     row("allergies", values.text, "OBR-13"),
     row("patient_state", values.text, "OBR-12"),
+    row("accession_number accession_issuer", _EI, "IPC-1.1 IPC-1", "OBR-18 OBR-18"),
     *VISIT,
 )
 
-ACCESSION = ("IPC-1.1 IPC-1", "OBR-18 OBR-18")
+# In a report the OBR says which order is meant: one ORC may stand before several.
+REPORT = (
+    row(
+        "procedure_code procedure_meaning procedure_scheme",
+        _CODE,
+        "OBR-44.1 OBR-44.2 OBR-44.3",
+        "OBR-4.1 OBR-4.2 OBR-4.3",
+    ),
+    row("study_instance_uid", values.first, "ZDS-1.1", "IPC-3.1"),
+    row("accession_number accession_issuer", _EI, "OBR-18 OBR-18", "IPC-1.1 IPC-1"),
+)
+RESULT = (
+    *REPORT,
+    row("placer_order_number placer_issuer", _EI, "OBR-2.1 OBR-2", "ORC-2.1 ORC-2"),
+    row("filler_order_number filler_issuer", _EI, "OBR-3.1 OBR-3", "ORC-3.1 ORC-3"),
+    row("status", values.first, "OBR-25"),
+    row("author", values.named_practitioner, "OBR-32"),
+)
+DOCUMENT = (
+    *REPORT,
+    row("placer_order_number placer_issuer", _EI, "TXA-14.1 TXA-14", "OBR-2.1 OBR-2", "ORC-2.1 ORC-2"),
+    row("filler_order_number filler_issuer", _EI, "TXA-15.1 TXA-15", "OBR-3.1 OBR-3", "ORC-3.1 ORC-3"),
+    row("document_number", values.entity, "TXA-12"),
+    row("parent_document_number", values.entity, "TXA-13"),
+    row("status", values.first, "TXA-17"),
+    row("author", values.practitioner, "TXA-9", "TXA-22", "TXA-10", "TXA-5"),
+)
+APPOINTMENT = (
+    row("placer_appointment_id", values.first, "SCH-1.1"),
+    row("filler_appointment_id", values.first, "SCH-2.1"),
+    row("placer_order_number", values.first, "SCH-26.1"),
+    row("filler_order_number", values.first, "SCH-27.1"),
+    row("status", values.first, "SCH-25.1", "AIS-10.1"),
+    row("procedure_code procedure_meaning procedure_scheme", _CODE, "AIS-3.1 AIS-3.2 AIS-3.3"),
+    row("location", values.first, "AIL-3.1"),
+    row("personnel", values.practitioner, "AIP-3"),
+)
 
 # Times: the first place that holds a readable one.
 MESSAGE_TIME = (Path.parse("MSH-7"),)
 PATIENT_EVENT_TIME = (Path.parse("EVN-2"), *MESSAGE_TIME)
 ORDER_EVENT_TIME = (Path.parse("ORC-9"), *MESSAGE_TIME)
+RESULT_EVENT_TIME = (Path.parse("OBR-22"), *MESSAGE_TIME)
+DOCUMENT_EVENT_TIME = PATIENT_EVENT_TIME
+APPOINTMENT_EVENT_TIME = MESSAGE_TIME
+REPORTED = (Path.parse("OBR-22"),)
+DOCUMENTED = tuple(map(Path.parse, ("TXA-4", "TXA-8", "TXA-6")))
+APPOINTED = tuple(map(Path.parse, ("AIS-4", "TQ1-7", "SCH-11.4")))
 ADMITTED = (Path.parse("PV1-44"),)
 ORDERED = tuple(map(Path.parse, ("ORC-9", "ORC-15")))
 SCHEDULED = tuple(map(Path.parse, ("TQ1-7", "ORC-7.4", "OBR-27.4", "OBR-36")))
 
 
-@lru_cache(maxsize=16)
-def order_rows(mapping: MappingSettings) -> tuple[Row, ...]:
-    """The rows of an order, with the site's places for the accession number behind the default ones.
+# The tables that events are read by.
+READ_BY_ROWS = (DEMOGRAPHICS, PATIENT, ORDER, RESULT, DOCUMENT, APPOINTMENT)
 
-    Raises:
-        PathError: a configured path is none.
-    """
-    accession = row(
-        "accession_number accession_issuer",
-        (values.first, values.issuer),
-        *ACCESSION,
-        *mapping.accession_fallback,
-    )
-    return (*ORDER, accession)
+# Event to its rows, for what asks by field.
+TABLES: dict[str, tuple[Row, ...]] = {
+    "patient": (*PATIENT, *DEMOGRAPHICS),
+    "order": (*ORDER, *DEMOGRAPHICS),
+    "appointment": (*APPOINTMENT, *DEMOGRAPHICS),
+    "report": (*DOCUMENT, *RESULT, *DEMOGRAPHICS),
+}
+
+
+@cache
+def readers(event: str) -> dict[str, Reader]:
+    """Field of an event to how its value is read, whatever the place."""
+    columns = (column for row in TABLES[event] for place in row.places for column in place.columns)
+    return {name: reader for name, reader, _ in columns}
+
+
+@cache
+def default_places(event: str, field: str) -> tuple[str, ...]:
+    """The paths a field of an event is read from, in order; none where it is not read by a row."""
+    columns = (column for row in TABLES[event] for place in row.places for column in place.columns)
+    return tuple(dict.fromkeys(path.text for name, _, path in columns if name == field))
 
 
 def first_paths() -> dict[str, str]:
     """Field to the path it is read from unless an event's `paths` says otherwise."""
-    rows = (*PATIENT, *DEMOGRAPHICS, *order_rows(MappingSettings()))
-    table = {name: path.text for r in rows for name, _, path in r.places[0].columns}
+    table = {
+        name: path.text for r in (*PATIENT, *DEMOGRAPHICS, *ORDER) for name, _, path in r.places[0].columns
+    }
     table |= {
         "identifiers": IDENTIFIERS[0].text,
         "prior_identifiers": PRIOR_IDENTIFIERS[0].text,

@@ -4,30 +4,53 @@ Two steps, both pure: `interpret` reads the message and decides, before anything
 events once the raw record has its position. `normalise` is one after the other.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dosestream import admission
 from dosestream.events.identity import event_id
-from dosestream.events.records import Event, Identifier, Order, Patient, RawMessage, Rejection
-from dosestream.hl7.acceptance import NEVER_ANSWERED, NO_MSH, Refusal, Severity, check
+from dosestream.events.records import (
+    Appointment,
+    Event,
+    Identifier,
+    Order,
+    Patient,
+    RawMessage,
+    Rejection,
+    Report,
+)
+from dosestream.hl7.acceptance import NEVER_ANSWERED, NO_MSH, Refusal, Severity
 from dosestream.hl7.charset import Undecodable
+from dosestream.hl7.finding import Finding
 from dosestream.hl7.header import Header, read_header
 from dosestream.hl7.reader import Message, read
-from dosestream.hl7.times import zone
 from dosestream.kafka.topics import Topic
+from dosestream.mapping import appointment, report
+from dosestream.mapping.appointment import draft_appointments
 from dosestream.mapping.defaults import IDENTIFIERS, MESSAGE_TIME
 from dosestream.mapping.draft import Draft, read_time
 from dosestream.mapping.order import NO_ORDER, NO_ORDER_NUMBER, draft_orders
 from dosestream.mapping.patient import ACTIONS, draft_patients
+from dosestream.mapping.plan import NOTHING, Overlays, plan_of
+from dosestream.mapping.report import draft_reports
+from dosestream.mapping.rules import rules_of
+from dosestream.mapping.sender import Sender, senders_of
 from dosestream.mapping.values import identifiers
 from dosestream.settings import Settings, SourceSettings, source_for_hl7
 
 # Message type and event that become orders.
-ORDERS = frozenset({"ORM^O01", "OMG^O19", "OMI^O23"})
+ORDERS = frozenset({"ORM^O01", "OMG^O19", "OMI^O23", "OML^O21"})
 # Answers to orders: their order numbers are taken where they hold any.
 ORDER_RESPONSES = frozenset({"ORR", "ORG", "ORI", "ORL"})
 
-CLASSES: dict[Topic, type[Patient] | type[Order]] = {Topic.PATIENT: Patient, Topic.ORDER: Order}
+REPORTS = report.RESULTS | report.DOCUMENTS
+
+CLASSES: dict[Topic, type[Patient] | type[Order] | type[Appointment] | type[Report]] = {
+    Topic.PATIENT: Patient,
+    Topic.ORDER: Order,
+    Topic.APPOINTMENT: Appointment,
+    Topic.REPORT: Report,
+}
 
 
 class At(Protocol):
@@ -52,6 +75,7 @@ class Interpretation:
         ignored: why a good message makes no event; empty where it makes some.
         identifiers: of the patient named first, for the raw record's key.
         message_time: MSH-7, microseconds since 1970 UTC.
+        findings: what of the source's profiles and contracts it breaks, refused or not.
     """
 
     header: Header | None
@@ -62,6 +86,7 @@ class Interpretation:
     identifiers: tuple[Identifier, ...] = ()
     message_time: int | None = None
     sequence_number: int | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def control_id(self) -> str:
@@ -89,7 +114,11 @@ def normalise(raw: RawMessage, position: At, settings: Settings) -> Normalised:
     Source and first receipt are the raw record's own; nothing of the past is decided anew but the mapping.
     """
     known = next((source for source in settings.source if source.name == raw.source), None)
-    return finish(interpret(raw.body, settings, known), raw, position)
+    found = interpret(raw.body, settings, known)
+    if raw.refused:
+        # It was refused for what its bytes do not say, and stays so whatever the configuration says today.
+        found = Interpretation(found.header, found.source, refusal=admission.refusal(raw.source))
+    return finish(found, raw, position)
 
 
 def interpret(body: bytes, settings: Settings, source: SourceSettings | None = None) -> Interpretation:
@@ -97,21 +126,38 @@ def interpret(body: bytes, settings: Settings, source: SourceSettings | None = N
     header = read_header(body)
     if header is None:
         return Interpretation(None, source or source_for_hl7(settings, "", ""), refusal=NO_MSH)
-    source = source or source_for_hl7(settings, header.party(3), header.party(4))
-    if refusal := check(header, source.processing_ids):
-        return Interpretation(header, source, refusal=refusal)
+    sender = senders_of(settings).of(header, source)
+    source = sender.source
+    if sender.refusal is not None:
+        return Interpretation(header, source, refusal=sender.refusal)
     message = read(body, header, source.charset)
     if isinstance(message, Undecodable):
-        if message.listed:
-            return Interpretation(header, source, ignored=message.reason)
         refused = Refusal("charset", 102, f"{message.reason}.", "MSH-18", Severity.ERROR)
         return Interpretation(header, source, refusal=refused)
-    return _map(message, header, source, settings)
+    return _map(message, sender, settings)
 
 
 def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
     """The events of an interpretation, now that its raw record has a position."""
-    envelope: dict[str, Any] = {
+    shared = envelope(found, raw, position)
+    events = tuple(
+        (
+            draft.topic,
+            CLASSES[draft.topic](
+                event_id=event_id(raw.source, raw.body, draft.index), **shared, **draft.fields
+            ),
+        )
+        for draft in found.drafts
+    )
+    rejection = None
+    if found.refusal is not None:
+        rejection = rejected(found.refusal, raw, position)
+    return Normalised(events, rejection, found.ignored)
+
+
+def envelope(found: Interpretation, raw: RawMessage, position: At) -> dict[str, Any]:
+    """What all events of a message say of it."""
+    return {
         "source": raw.source,
         "control_id": raw.control_id,
         "received_at": raw.received_at,
@@ -121,19 +167,6 @@ def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
         "message_time": found.message_time,
         "sequence_number": found.sequence_number,
     }
-    events = tuple(
-        (
-            draft.topic,
-            CLASSES[draft.topic](
-                event_id=event_id(raw.source, raw.body, draft.index), **envelope, **draft.fields
-            ),
-        )
-        for draft in found.drafts
-    )
-    rejection = None
-    if found.refusal is not None:
-        rejection = rejected(found.refusal, raw, position)
-    return Normalised(events, rejection, found.ignored)
 
 
 def rejected(refusal: Refusal, raw: RawMessage, position: At | None) -> Rejection:
@@ -156,30 +189,57 @@ def rejected(refusal: Refusal, raw: RawMessage, position: At | None) -> Rejectio
     )
 
 
-def _map(message: Message, header: Header, source: SourceSettings, settings: Settings) -> Interpretation:
-    local = zone(source.timezone or settings.site.timezone)
-    code, trigger = header.word(9, 1), header.word(9, 2)
-    kind = f"{code}^{trigger}"
+def _map(message: Message, sender: Sender, settings: Settings) -> Interpretation:
+    header, (source, code, _, kind, local, _) = message.header, sender
     sequence = header.word(13)
-    found = Interpretation(
+    broken: Refusal | None = None
+    findings: tuple[Finding, ...] = ()
+    if code not in NEVER_ANSWERED:
+        broken, findings = rules_of(settings).check(message, source.name, kind)
+    site, drafts, ignored = NOTHING, list[Draft](), ""
+    refusal = broken
+    if broken is None:
+        site = plan_of(settings).overlays(source.name, kind)
+        drafts, refusal, ignored = _drafts(message, sender, site)
+    if site and drafts:
+        # The raw record lies with its events, also where the site reads the patient from elsewhere.
+        patient = drafts[0].identifiers
+        findings = (*findings, *[one.finding for draft in drafts for one in draft.unmapped])
+    else:
+        patient = (drafts[0].identifiers if drafts else ()) or next(
+            (ids for path in IDENTIFIERS if (ids := identifiers(path, message))), ()
+        )
+    return Interpretation(
         header,
         source,
-        identifiers=next((ids for path in IDENTIFIERS if (ids := identifiers(path, message))), ()),
+        drafts=tuple(drafts),
+        refusal=refusal,
+        ignored=ignored,
+        identifiers=patient,
         message_time=read_time(MESSAGE_TIME, message, local)[0],
         sequence_number=int(sequence) if sequence.isdecimal() and len(sequence) < 19 else None,
+        findings=findings,
     )
+
+
+def _drafts(message: Message, sender: Sender, site: Overlays) -> tuple[list[Draft], Refusal | None, str]:
+    """The events to be, the first thing that could not be mapped, and why a good message makes none."""
+    _, code, trigger, kind, local, _ = sender
     if code == "ADT" and trigger in ACTIONS:
-        drafts, refusal = draft_patients(message, trigger, local)
-    elif kind in ORDERS:
-        drafts, refusal = draft_orders(message, settings.mapping, local)
-    elif code in ORDER_RESPONSES:
-        drafts, refusal = draft_orders(message, settings.mapping, local)
+        return *draft_patients(message, trigger, site.get("patient"), local), ""
+    if kind in ORDERS:
+        return *draft_orders(message, site.get("order"), local), ""
+    if code in ORDER_RESPONSES:
+        drafts, refusal = draft_orders(message, site.get("order"), local)
         if refusal in (NO_ORDER, NO_ORDER_NUMBER):
             refusal = None  # a response need not repeat the order
         if not drafts:
-            return replace(found, ignored="a response without order numbers")
-    elif code in NEVER_ANSWERED:
-        return replace(found, ignored="an acknowledgement")
-    else:
-        return replace(found, ignored=f"{kind} is not mapped")
-    return replace(found, drafts=tuple(drafts), refusal=refusal)
+            return [], None, "a response without order numbers"
+        return drafts, refusal, ""
+    if kind in REPORTS:
+        return *draft_reports(message, kind, site.get("report"), local), ""
+    if code == "SIU" and trigger in appointment.TRIGGERS:
+        return *draft_appointments(message, trigger, site.get("appointment"), local), ""
+    if code in NEVER_ANSWERED:
+        return [], None, "an acknowledgement"
+    return [], None, f"{kind} is not mapped"

@@ -9,12 +9,13 @@ from typing import Any
 
 from dosestream.events.records import Demographics
 from dosestream.hl7.acceptance import Refusal, Severity
+from dosestream.hl7.path import CLEARED
 from dosestream.hl7.reader import Group, Message, Segment
 from dosestream.kafka.topics import Topic
-from dosestream.mapping.defaults import ORDER_EVENT_TIME, ORDERED, SCHEDULED, order_rows
+from dosestream.mapping.defaults import ORDER, ORDER_EVENT_TIME, ORDERED, SCHEDULED
 from dosestream.mapping.draft import Draft, put_event_time, put_time, read_demographics, read_rows, read_time
+from dosestream.mapping.site import Overlay
 from dosestream.mapping.values import HEIGHT_CODES, KILOGRAMS, METRES, WEIGHT_CODES, quantity
-from dosestream.settings import MappingSettings
 
 # What finds an order again; a group with none of them is nobody's order.
 NUMBERS = (
@@ -24,6 +25,11 @@ NUMBERS = (
     "study_instance_uid",
     "requested_procedure_id",
 )
+
+NOTHING = ("", CLEARED)
+
+# What is measured of the patient: the field, what observations say it is, and the factors of their units.
+BODY = (("weight_kg", WEIGHT_CODES, KILOGRAMS), ("height_m", HEIGHT_CODES, METRES))
 
 NO_ORDER = Refusal("no_order", 100, "The message holds no ORC and no OBR segment.", "ORC", Severity.ERROR)
 NO_ORDER_NUMBER = Refusal(
@@ -38,9 +44,7 @@ NO_ORDER_NUMBER = Refusal(
 PREVIOUS_RESULTS = "PR"
 
 
-def draft_orders(
-    message: Message, mapping: MappingSettings, local: tzinfo
-) -> tuple[list[Draft], Refusal | None]:
+def draft_orders(message: Message, site: Overlay | None, local: tzinfo) -> tuple[list[Draft], Refusal | None]:
     """A draft for every order that has a number; and the first thing that could not be mapped."""
     groups = list(order_groups(message))
     if not groups:
@@ -51,23 +55,29 @@ def draft_orders(
         patient = read_demographics(message, patient_paths)
     refusal: Refusal | None = None
     drafts = []
-    rows = order_rows(mapping)
     for index, group in enumerate(groups):
         paths = dict(patient_paths)
         fields: dict[str, Any] = {"control_code": "", "patient": patient, "paths": paths}
-        read_rows(rows, group, fields, paths)
-        # A cleared number finds nothing either.
-        if not any(fields.get(number, '""') != '""' for number in NUMBERS):
-            refusal = refusal or NO_ORDER_NUMBER
-            continue
+        read_rows(ORDER, group, fields, paths)
         _put_times(group, local, fields, paths)
-        for name, codes, factors in (
-            ("weight_kg", WEIGHT_CODES, KILOGRAMS),
-            ("height_m", HEIGHT_CODES, METRES),
-        ):
-            if value := quantity(group, codes, factors):
-                fields[name] = value
-        drafts.append(Draft(Topic.ORDER, index, fields, patient.identifiers if patient is not None else ()))
+        if group.first("OBX") is not None:
+            for name, codes, factors in BODY:
+                if value := quantity(group, codes, factors):
+                    fields[name] = value
+        identifiers = patient.identifiers if patient is not None else ()
+        draft = Draft(Topic.ORDER, index, fields, identifiers, group)
+        if site is not None:
+            changed = site.apply(draft, local)
+            if isinstance(changed, Refusal):
+                refusal = refusal or changed
+                continue
+            draft = changed
+        # A cleared number finds nothing either, nor an empty one.
+        said = draft.fields.get
+        if any(said(number, "") not in NOTHING for number in NUMBERS):
+            drafts.append(draft)
+        else:
+            refusal = refusal or NO_ORDER_NUMBER
     return drafts, refusal
 
 
@@ -92,6 +102,9 @@ def order_groups(message: Message) -> Iterator[Group]:
     speaks for all groups that have none, as IHE sends it.
     """
     head, groups = _split(message.segments)
+    if len(groups) == 1 and message.is_plain and len(head) + len(groups[0]) == len(message.segments):
+        yield message.part(groups[0])
+        return
     shared: list[Segment] = []
     zds = [segment for group in groups for segment in group if segment.name == "ZDS"]
     if len(groups) > 1 and len(zds) == 1 and zds[0] in groups[-1]:

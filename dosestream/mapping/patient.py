@@ -11,6 +11,7 @@ from dosestream.hl7.reader import Group, Message, Segment
 from dosestream.kafka.topics import Topic
 from dosestream.mapping.defaults import ADMITTED, PATIENT, PATIENT_EVENT_TIME, PRIOR_IDENTIFIERS
 from dosestream.mapping.draft import Draft, put_event_time, put_time, read_demographics, read_rows
+from dosestream.mapping.site import Overlay
 from dosestream.mapping.values import cx_repetitions, first
 
 # Trigger event to what it does.
@@ -72,7 +73,9 @@ class Said(NamedTuple):
     other: Group | None = None
 
 
-def draft_patients(message: Message, trigger: str, local: tzinfo) -> tuple[list[Draft], Refusal | None]:
+def draft_patients(
+    message: Message, trigger: str, site: Overlay | None, local: tzinfo
+) -> tuple[list[Draft], Refusal | None]:
     """One draft, or one for each PID and MRG pair of a merge or move and each PID of a link; and the first
     thing that could not be mapped."""
     action = ACTIONS[trigger]
@@ -85,16 +88,7 @@ def draft_patients(message: Message, trigger: str, local: tzinfo) -> tuple[list[
             prior = read_demographics(said.other, {}).identifiers
         else:
             prior = _prior(said.prior, paths)
-        if not patient.identifiers:
-            refusal = refusal or NO_PATIENT_ID
-            continue
-        if not prior and (action in ("merge", "change_id") or trigger in FROM_SOMEBODY):
-            refusal = refusal or NO_PRIOR_ID
-            continue
-        if action in PAIRED and said.other is None:
-            refusal = refusal or NO_SECOND_PATIENT
-            continue
-        if trigger in ENTERPRISE:
+        if trigger in ENTERPRISE and patient.identifiers:
             patient, prior = _with_enterprise(patient, prior, said)
         fields: dict[str, Any] = {
             "action": action,
@@ -107,8 +101,29 @@ def draft_patients(message: Message, trigger: str, local: tzinfo) -> tuple[list[
         fields |= _visit_numbers(trigger, said)
         put_event_time(PATIENT_EVENT_TIME, said.group, local, fields)
         put_time("admitted_at", ADMITTED, said.group, local, fields, paths)
-        drafts.append(Draft(Topic.PATIENT, index, fields, patient.identifiers))
+        draft = Draft(Topic.PATIENT, index, fields, patient.identifiers, said.group)
+        changed = draft if site is None else site.apply(draft, local)
+        if isinstance(changed, Draft):
+            draft = changed
+            wrong = _missing(draft, action, trigger, said)
+        else:
+            wrong = changed
+        if wrong is None:
+            drafts.append(draft)
+        refusal = refusal or wrong
     return drafts, refusal
+
+
+def _missing(draft: Draft, action: str, trigger: str, said: Said) -> Refusal | None:
+    """What a patient event cannot do without and does not say."""
+    if not draft.identifiers:
+        return NO_PATIENT_ID
+    prior = draft.fields.get("prior_identifiers")
+    if not prior and (action in ("merge", "change_id") or trigger in FROM_SOMEBODY):
+        return NO_PRIOR_ID
+    if action in PAIRED and said.other is None:
+        return NO_SECOND_PATIENT
+    return None
 
 
 def _said(message: Message, action: str) -> list[Said]:

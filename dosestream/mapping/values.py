@@ -1,6 +1,7 @@
 """HL7 data types to the values of events. Each reads one path; empty says nothing, `""` says cleared."""
 
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 from dosestream.events.records import Identifier
 from dosestream.hl7.escapes import unescape
@@ -71,6 +72,11 @@ def issuer(value: str, delimiters: Delimiters) -> str:
     return first(part(value, component, 2), delimiters) or first(part(value, component, 3), delimiters)
 
 
+def entity(value: str, delimiters: Delimiters) -> str:
+    """An EI by its identifier; where it has none, as documents are met, by what stands in for it (EI.3)."""
+    return first(value, delimiters) or first(part(value, delimiters.component, 3), delimiters)
+
+
 def authority(value: str, delimiters: Delimiters) -> str:
     """CX.4.1, else CX.4.2: namespace id, else universal id."""
     assigner = part(value, delimiters.component, 4)
@@ -95,25 +101,39 @@ def cx_repetitions(segment: Segment, field: int) -> tuple[Identifier, ...]:
     if not value or value == CLEARED:
         return ()
     delimiters = segment.delimiters
-    found = []
-    for repetition in value.split(delimiters.repetition):
-        identifier = first(repetition, delimiters)
-        if identifier and identifier != CLEARED:
-            type_code = first(part(repetition, delimiters.component, 5), delimiters)
-            found.append(
-                Identifier(authority=authority(repetition, delimiters), value=identifier, type_code=type_code)
-            )
-    return tuple(found)
+    found = (cx(repetition, delimiters) for repetition in value.split(delimiters.repetition))
+    return tuple([identifier for identifier in found if identifier is not None])
+
+
+def cx(repetition: str, delimiters: Delimiters) -> Identifier | None:
+    """One repetition of a CX field; None where it has no value, or a cleared one."""
+    return (_cx if len(repetition) <= REMEMBERED else _cx.__wrapped__)(repetition, delimiters)
+
+
+# A patient's messages come again and again: what was read of short values is kept for the next one.
+REMEMBERED = 128
+
+
+@lru_cache(maxsize=16384)
+def _cx(repetition: str, delimiters: Delimiters) -> Identifier | None:
+    identifier = first(repetition, delimiters)
+    if not identifier or identifier == CLEARED:
+        return None
+    type_code = first(part(repetition, delimiters.component, 5), delimiters)
+    return Identifier(authority=authority(repetition, delimiters), value=identifier, type_code=type_code)
 
 
 def person(value: str, delimiters: Delimiters) -> str:
-    """XPN as DICOM PN: HL7 says family, given, middle, suffix, prefix; DICOM says prefix before suffix."""
-    return _person(value, delimiters, 1)
+    """XPN as DICOM PN: HL7 says family, given, middle, suffix, prefix; DICOM says prefix before suffix.
+
+    Repetitions that say so in XPN-8 are the name's ideographic and phonetic groups.
+    """
+    return _person(value, delimiters, 1, 8)
 
 
 def practitioner(value: str, delimiters: Delimiters) -> str:
-    """XCN as DICOM PN: its first component is an id."""
-    return _person(value, delimiters, 2)
+    """XCN as DICOM PN: its first component is an id, and the representation stands in XCN-15."""
+    return _person(value, delimiters, 2, 15)
 
 
 def named_practitioner(value: str, delimiters: Delimiters) -> str:
@@ -122,7 +142,7 @@ def named_practitioner(value: str, delimiters: Delimiters) -> str:
     if delimiters.subcomponent not in name:
         return practitioner(value, delimiters)
     parts = name.split(delimiters.subcomponent)
-    return _pn([unescape(piece, delimiters) for piece in parts[1:6]])
+    return pn([unescape(piece, delimiters) for piece in parts[1:6]])
 
 
 def birth_date(value: str, delimiters: Delimiters) -> str:
@@ -167,18 +187,35 @@ def quantity(group: Group, codes: frozenset[str], factors: dict[str, Decimal]) -
     return ""
 
 
-def _person(value: str, delimiters: Delimiters, family: int) -> str:
+# HL7 table 0465 (name representation) in the order of the groups of a DICOM PN (PS3.5 section 6.2.1.1).
+REPRESENTATIONS = "AIP"
+
+
+def _person(value: str, delimiters: Delimiters, family: int, representation: int) -> str:
+    """The name of the first repetition, with the groups that other repetitions give it.
+
+    A repetition without a representation is alphabetic where it is the first, else another name of the person.
+    """
     if value == CLEARED:
         return value
-    parts = value.split(delimiters.component)[family - 1 : family + 4]
-    return _pn([first(piece, delimiters) for piece in parts])
+    groups: dict[str, str] = {}
+    for number, repetition in enumerate(value.split(delimiters.repetition)):
+        parts = repetition.split(delimiters.component)
+        code = parts[representation - 1].strip() if len(parts) >= representation else ""
+        code = code if code in REPRESENTATIONS else ""
+        if not code and number:
+            continue
+        name = pn([first(piece, delimiters) for piece in parts[family - 1 : family + 4]])
+        if name:
+            groups.setdefault(code or REPRESENTATIONS[0], name)
+    return "=".join(groups.get(code, "") for code in REPRESENTATIONS).rstrip("=")
 
 
 # A component of a DICOM PN cannot hold these.
 _NOT_IN_PN = str.maketrans("^=\\", "   ")
 
 
-def _pn(parts: list[str]) -> str:
+def pn(parts: list[str]) -> str:
     """Family, given, middle, suffix, prefix as DICOM PN without trailing carets (PS3.5 section 6.2.1)."""
     clean = ["" if piece == CLEARED else piece.translate(_NOT_IN_PN).strip() for piece in parts]
     family, given, middle, suffix, prefix = [*clean, "", "", "", "", ""][:5]

@@ -47,6 +47,7 @@ SCRIPT: tuple[Slot, ...] = (
     Slot(10.5, "CT2", "no_show"),
     Slot(11.0, "CT2", "report_without_patient"),
     Slot(12.0, "CT2", "corrected_procedure"),
+    Slot(12.5, "CT2", "no_show_told"),
     Slot(13.5, "CT2", "image_without_report"),
     # Fluoroscopy and cath lab.
     Slot(7.0, "XA1", "order_then_study"),
@@ -57,6 +58,7 @@ SCRIPT: tuple[Slot, ...] = (
     Slot(7.0, "XA2", "study_before_registration"),
     Slot(9.0, "XA2", "continued_report"),
     Slot(11.0, "XA2", "discontinued"),
+    Slot(12.0, "XA2", "moved_appointment"),
     Slot(13.0, "XA2", "resent_report"),
     # Mammography.
     Slot(7.5, "MG1", "order_then_study"),

@@ -26,8 +26,16 @@ STRUCTURES: Mapping[str, str] = {
     "OMG^O19": "OMG_O19",
     "OMI^O23": "OMI_O23",
     "ORU^R01": "ORU_R01",
+    **{f"SIU^{trigger}": "SIU_S12" for trigger in ("S12", "S13", "S15", "S26")},
 }
 CODECS: Mapping[str, str] = {"": "utf-8", "UNICODE UTF-8": "utf-8", "8859/1": "latin-1"}
+# SCH-25 (table 0278) by trigger event.
+APPOINTMENT_STATUS: Mapping[str, str] = {
+    "S12": "Booked",
+    "S13": "Booked",
+    "S15": "Cancelled",
+    "S26": "Noshow",
+}
 ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"})
 
 
@@ -246,8 +254,16 @@ def _tq1(sender: Sender, group: OrderGroup) -> list[str]:
     return [segment("TQ1", {1: "1", 7: sender.time(group.scheduled_at), 9: "R"})]
 
 
-def oru(sender: Sender, at: int, control_id: str, person: Person, group: OrderGroup, finding: str) -> bytes:
-    """ORU^R01: the radiologist's report of an order."""
+def oru(
+    sender: Sender,
+    at: int,
+    control_id: str,
+    person: Person,
+    group: OrderGroup,
+    lines: Sequence[str],
+    status: str,
+) -> bytes:
+    """ORU^R01: the radiologist's report of an order, a line of it in each OBX; `status` is OBR-25 and OBX-11."""
     obr = segment(
         "OBR",
         {
@@ -257,8 +273,41 @@ def oru(sender: Sender, at: int, control_id: str, person: Person, group: OrderGr
             4: f"{group.procedure.code}^{escaped(group.procedure.meaning)}^SIM",
             18: group.accession,
             22: sender.time(at),
-            25: "F",
+            25: status,
+            32: "2077&Reed&Martin&&&Dr.",
         },
     )
-    obx = segment("OBX", {1: "1", 2: "TX", 3: "GDT^Report", 5: escaped(finding), 11: "F"})
-    return message(sender, "ORU^R01", at, control_id, [pid(person), obr, obx])
+    found = [
+        segment("OBX", {1: str(number), 2: "TX", 3: "GDT^Report", 5: escaped(line), 11: status})
+        for number, line in enumerate(lines, 1)
+    ]
+    return message(sender, "ORU^R01", at, control_id, [pid(person), obr, *found])
+
+
+def siu(
+    sender: Sender,
+    trigger: str,
+    at: int,
+    control_id: str,
+    person: Person,
+    group: OrderGroup,
+    appointment: str,
+    room: str,
+) -> bytes:
+    """SIU: an appointment (SCH-2) for an order (SCH-26, SCH-27) is booked, moved or given up."""
+    begins = sender.time(group.scheduled_at) if group.scheduled_at is not None else ""
+    sch = {
+        2: f"{appointment}^RIS",
+        25: APPOINTMENT_STATUS[trigger],
+        26: f"{group.placer}^HIS" if group.placer else "",
+        27: f"{group.filler}^RIS" if group.filler else "",
+    }
+    service = f"{group.procedure.code}^{escaped(group.procedure.meaning)}^SIM"
+    segments = [
+        segment("SCH", sch),
+        pid(person),
+        segment("RGS", {1: "1"}),
+        segment("AIS", {1: "1", 3: service, 4: begins}),
+        segment("AIL", {1: "1", 3: room}),
+    ]
+    return message(sender, f"SIU^{trigger}", at, control_id, segments)

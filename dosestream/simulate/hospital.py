@@ -235,16 +235,6 @@ class Hospital:
         order.procedure = procedure
         self.progress(order, at, "XO", status, held)
 
-    def result(self, order: Order, at: int, held: int = 0) -> None:
-        """The radiologist's report (ORU^R01)."""
-        name = self.control_id(RIS)
-        group = self._group(
-            order, "RE", "CM", at, {"placer", "filler", "accession", "procedure"} & order.told
-        )
-        finding = "No acute abnormality. Comparison: none | see images & prior report."
-        body = hl7_messages.oru(RIS, at, name, self._known_to_ris(order.chart), group, finding)
-        self.say(RIS, at, "ORU^R01", name, body, held)
-
     def _order_message(
         self,
         sender: Sender,
@@ -261,19 +251,21 @@ class Hospital:
         name = self.control_id(sender)
         off = self._skew(name, off)
         for order in orders:
-            order.status = STATUS[control, status]
-            groups.append(self._group(order, control, status, at + off, named))
+            order.status, order.by_appointment = STATUS[control, status], False
+            groups.append(self.group(order, control, status, at + off, named))
             order.told |= named - ({"study_uid"} if not order.study_uid else set())
         person = orders[0].chart.person()
         if sender is not HIS:
-            person = self._known_to_ris(orders[0].chart)
+            person = self.known_to_ris(orders[0].chart)
         for order in orders:
             self.said.of_order(name, order, named, person, form)
         kind = {"ORM": "ORM^O01", "OMG": "OMG^O19", "OMI": "OMI^O23"}[form]
         body = ORDER_FORMS[form](sender, at + off, name, person, groups)
         self.say(sender, at, kind, name, body, held)
 
-    def _group(self, order: Order, control: str, status: str, at: int, named: set[str]) -> OrderGroup:
+    def group(self, order: Order, control: str, status: str, at: int, named: set[str]) -> OrderGroup:
+        """The order as a message says it: of its numbers those that are `named`."""
+
         def tell(attribute: str) -> str:
             return getattr(order, attribute) if attribute in named else ""
 
@@ -293,7 +285,7 @@ class Hospital:
             transaction_at=at,
         )
 
-    def _known_to_ris(self, chart: Chart) -> Person:
+    def known_to_ris(self, chart: Chart) -> Person:
         """The RIS leaves the assigning authority out where there is only one hospital."""
         person = chart.person()
         return replace(person, authority="") if self.default_authority else person

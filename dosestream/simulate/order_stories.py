@@ -1,5 +1,7 @@
 """Stories about what was ordered: late, held, cancelled, corrected and double orders."""
 
+from dosestream.simulate.booking import MOVED, NO_SHOW, appointed
+from dosestream.simulate.dictation import CORRECTED, PRELIMINARY, dictated
 from dosestream.simulate.episode import ordered, registered, scanned
 from dosestream.simulate.hospital import Hospital
 from dosestream.simulate.procedures import CATALOGUE, Procedure, Room
@@ -25,7 +27,9 @@ def order_then_study(h: Hospital, room: Room, at: int) -> None:
     )
     scanned(h, scan)
     h.progress(order, start + 25 * MINUTE, "SC", "CM")
-    h.result(order, start + 90 * MINUTE)
+    if h.rng.random() < 0.5:
+        dictated(h, order, start + 40 * MINUTE, PRELIMINARY)
+    dictated(h, order, start + 90 * MINUTE)
 
 
 def study_then_order(h: Hospital, room: Room, at: int) -> None:
@@ -102,6 +106,31 @@ def no_show(h: Hospital, room: Room, at: int) -> None:
     ordered(h, chart, room, at + 10 * MINUTE, h.rng.choice(("ORM", "OMG", "OMI")))
 
 
+def no_show_told(h: Hospital, room: Room, at: int) -> None:
+    """The patient never comes, and the appointment says so: the order is cancelled."""
+    chart = registered(h, at)
+    order = ordered(h, chart, room, at + 10 * MINUTE)
+    appointed(h, order, at + 16 * MINUTE)
+    appointed(h, order, at + 90 * MINUTE, NO_SHOW)
+
+
+def moved_appointment(h: Hospital, room: Room, at: int) -> None:
+    """Ordered for another day, the appointment is moved to this one; a preliminary report is sent after the final."""
+    chart = registered(h, at)
+    order = h.order(chart, room, at + 6 * 24 * HOUR)
+    h.schedule([order], at + 10 * MINUTE, h.rng.choice(("ORM", "OMG", "OMI")))
+    appointed(h, order, at + 12 * MINUTE)
+    order.scheduled_at = at + 60 * MINUTE
+    appointed(h, order, at + 20 * MINUTE, MOVED)
+    scan = h.scan(room, at + 61 * MINUTE, chart, [order], method="study_uid", accession=order.accession)
+    scanned(h, scan)
+    dictated(h, order, at + 70 * MINUTE, PRELIMINARY)
+    dictated(h, order, at + 100 * MINUTE)
+    # What is sent last is not what was signed last.
+    dictated(h, order, at + 80 * MINUTE, PRELIMINARY, held=HOUR)
+    h.progress(order, at + 90 * MINUTE, "SC", "CM")
+
+
 def placed_only(h: Hospital, room: Room, at: int) -> None:
     """The HIS has ordered, the RIS has not yet scheduled: an order without filler number or accession."""
     chart = registered(h, at)
@@ -124,7 +153,9 @@ def corrected_afterwards(h: Hospital, room: Room, at: int) -> None:
     scan = h.scan(room, at + 75 * MINUTE, chart, [order], method="study_uid", accession=order.accession)
     scanned(h, scan)
     h.progress(order, at + 100 * MINUTE, "SC", "CM")
+    dictated(h, order, at + 150 * MINUTE)
     h.correct(order, _another(h, room, order), at + 3 * HOUR, "CM")
+    dictated(h, order, at + 200 * MINUTE, CORRECTED)
 
 
 def one_study_for_two_orders(h: Hospital, room: Room, at: int) -> None:

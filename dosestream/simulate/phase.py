@@ -6,7 +6,7 @@ It holds where every message is received when it was sent.
 from collections.abc import Iterator, Mapping
 
 from dosestream.simulate.records import Chart, Order, Scan
-from dosestream.simulate.said import ATTRIBUTES, DEMOGRAPHICS, Said
+from dosestream.simulate.said import ATTRIBUTES, BY_APPOINTMENT, DEMOGRAPHICS, Said
 from dosestream.simulate.truth import OPEN_FOR
 
 
@@ -34,7 +34,7 @@ def _of_order(order: Order, said: Said, sent: Mapping[str, int]) -> Iterator[int
     for attribute in ATTRIBUTES:
         yield said.first(sent, order, attribute, getattr(order, attribute))
     yield said.first(sent, order, "procedure", order.procedure.code)
-    yield said.first(sent, order, "status", order.status)
+    yield said.first(sent, order, BY_APPOINTMENT if order.by_appointment else "status", order.status)
     yield said.first(sent, order, "referring physician", True)
     yield said.first(sent, order, "person", said.newest[id(order)])
 

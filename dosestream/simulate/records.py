@@ -39,9 +39,22 @@ class Chart:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the radiologist signed at a time (microseconds since 1970 UTC): OBR-25, and the lines of the text."""
+
+    at: int
+    status: str
+    lines: tuple[str, ...]
+
+
 @dataclass(eq=False, slots=True)
 class Order:
-    """An imaging order. `told` holds the attributes that some message has named; the rest nobody outside knows."""
+    """An imaging order. `told` holds the attributes that some message has named; the rest nobody outside knows.
+
+    `appointment` is the number it is booked under, empty where nobody booked; `by_appointment` says that the last
+    word on its status was the appointment's. `findings` are its reports, the newest last.
+    """
 
     chart: Chart
     procedure: Procedure
@@ -56,6 +69,9 @@ class Order:
     group: str = ""
     status: str = ""
     told: set[str] = field(default_factory=set)
+    appointment: str = ""
+    by_appointment: bool = False
+    findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass(eq=False, slots=True)

@@ -7,6 +7,8 @@ from dosestream.simulate.hl7_messages import Person
 from dosestream.simulate.records import Chart, Order
 
 DEMOGRAPHICS = ("name", "birth_date", "sex")
+# Under which attribute an appointment's word on the status is noted: it does not repeat an order message's.
+BY_APPOINTMENT = "status by appointment"
 # What an order's messages say that a study's row shows.
 ATTRIBUTES = ("accession", "placer", "filler", "requested_procedure_id")
 Word = tuple[int, str, Hashable]

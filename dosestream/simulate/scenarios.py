@@ -35,6 +35,8 @@ SCENARIOS: Mapping[str, Story] = {
         order_stories.cancel_after_study,
         order_stories.discontinued,
         order_stories.no_show,
+        order_stories.no_show_told,
+        order_stories.moved_appointment,
         order_stories.placed_only,
         report_stories.order_never_came,
         report_stories.nothing_but_patient,

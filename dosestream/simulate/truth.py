@@ -1,14 +1,16 @@
 """The true answer: what the dose database must say once everything played has been heard.
 
-One line per study, order and patient record, under the column names of the views `dose.study`,
-`dose.imaging_order` and `dose.patient`. It is read from the simulated hospital (who was scanned for which
+One line per study, order, patient record and report, under the column names of the views `dose.study`,
+`dose.imaging_order`, `dose.patient` and `dose.report`. It is read from the simulated hospital (who was scanned for which
 order), never concluded from messages. A column the scenario leaves undefined is absent; None is NULL.
 """
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 
 from dosestream.simulate.dose_reports import KINDS
 from dosestream.simulate.hospital import Hospital
@@ -16,7 +18,7 @@ from dosestream.simulate.records import Chart, Order, Scan
 from dosestream.simulate.timeline import HOUR
 
 Value = str | int | float | None
-# Column name to value; the key "kind" is `study`, `order` or `patient`.
+# Column name to value; the key "kind" is `study`, `order`, `patient` or `report`.
 Line = dict[str, Value]
 
 TOTALS = (
@@ -59,6 +61,7 @@ def truth(hospital: Hospital, clock: Clock) -> tuple[Line, ...]:
     lines = [_study(scan, hospital, clock) for scan in hospital.scans]
     lines += [_order(order, performed.get(id(order)), clock) for order in hospital.orders if order.told]
     lines += [_patient(chart) for chart in hospital.charts if chart.told]
+    lines += [_report(order, performed.get(id(order))) for order in hospital.orders if order.findings]
     return tuple(lines)
 
 
@@ -171,3 +174,17 @@ def _patient(chart: Chart) -> Line:
         }
     demographics = _demographics(chart)
     return line | {"merged_into_authority": None, "merged_into_id": None} | demographics
+
+
+def _report(order: Order, scan: Scan | None) -> Line:
+    """The report of an order: the newest one signed. `text_sha256` is of its text in UTF-8, lines joined by LF."""
+    newest = max(order.findings, key=lambda finding: finding.at)
+    signed = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=newest.at)
+    return {
+        "kind": "report",
+        "study_instance_uid": scan.study_uid if scan else None,
+        "accession_number": _or_none(order, "accession"),
+        "status": newest.status,
+        "text_sha256": sha256("\n".join(newest.lines).encode()).hexdigest(),
+        "reported_at": signed.isoformat(),
+    }

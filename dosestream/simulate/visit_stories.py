@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from dosestream.simulate import people
 from dosestream.simulate.agenda import Acts
+from dosestream.simulate.booking import CANCELLED, NO_SHOW, appointed
 from dosestream.simulate.dose_reports import Request
 from dosestream.simulate.hospital import Hospital
 from dosestream.simulate.records import Chart
@@ -80,18 +81,23 @@ def two_orders_in_one(v: Visit) -> Acts:
 
 
 def cancelled(v: Visit) -> Acts:
-    """No study: the RIS cancels, or the HIS by its placer number alone."""
+    """No study: the RIS cancels (the order, or its appointment), or the HIS by its placer number alone."""
     order = yield from ordered(v)
     yield v.at - HOUR
-    if "placer" in order.told and v.chance(40):
+    if order.appointment and v.chance(60):
+        appointed(v.h, order, v.at - HOUR, CANCELLED)
+    elif "placer" in order.told and v.chance(40):
         v.h.withdraw(order, v.at - HOUR)
     else:
         v.h.progress(order, v.at - HOUR, "CA", "CA")
 
 
 def no_show(v: Visit) -> Acts:
-    """Nobody comes, nobody cancels."""
-    yield from ordered(v)
+    """Nobody comes, nobody cancels; now and then the appointment says that nobody came."""
+    order = yield from ordered(v)
+    if v.chance(30):
+        yield v.at + HOUR
+        appointed(v.h, order, v.at + HOUR, NO_SHOW)
 
 
 def placed_only(v: Visit) -> Acts:

@@ -8,6 +8,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dosestream.simulate.agenda import Acts
+from dosestream.simulate.booking import MOVED, appointed
+from dosestream.simulate.dictation import CORRECTED, PRELIMINARY, dictated
 from dosestream.simulate.dose_reports import Request
 from dosestream.simulate.habits import EVIDENCE, Place
 from dosestream.simulate.hospital import Hospital
@@ -88,7 +90,13 @@ def ordered(v: Visit, minutes: int = 0) -> Generator[int, None, Order]:
     off = -YEAR if v.chance(WRONG_SCHEDULE / 10) else 0
     form = h.rng.choice(("ORM", "ORM", "OMG", "OMI"))
     h.schedule([order], v.at - lead + 5 * MINUTE, form, placer=known, off=off)
-    if moved or v.chance(4):
+    if v.chance(15):
+        appointed(h, order, v.at - lead + 6 * MINUTE)
+    if moved and v.chance(40):
+        yield v.at - 2 * HOUR
+        order.scheduled_at = v.at + minutes * MINUTE
+        appointed(h, order, v.at - 2 * HOUR, MOVED)
+    elif moved or v.chance(4):
         yield v.at - 2 * HOUR
         order.scheduled_at = v.at + minutes * MINUTE
         if v.chance(40):
@@ -162,8 +170,15 @@ def performed(v: Visit, order: Order, scan: Scan) -> Acts:
     yield v.at + HOUR
     off = YEAR * 9 if v.chance(WRONG_COMPLETION / 10) else 0
     h.progress(order, v.at + HOUR, "SC", "CM", brief=v.chance(50), off=off)
+    if v.chance(30):
+        yield v.at + 90 * MINUTE
+        dictated(h, order, v.at + 90 * MINUTE, PRELIMINARY)
     yield v.at + 3 * HOUR
-    h.result(order, v.at + 3 * HOUR)
+    dictated(h, order, v.at + 3 * HOUR)
+    if v.chance(5):
+        again = v.at + h.rng.choice((5 * HOUR, 2 * DAY))
+        yield again
+        dictated(h, order, again, CORRECTED)
     if v.chance(4):
         later = v.at + h.rng.choice((30 * HOUR, 3 * DAY))
         yield later

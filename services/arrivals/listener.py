@@ -8,6 +8,7 @@ import pydicom
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined, unused-ignore]
 
+from dosestream.audit.trail import Kind
 from dosestream.settings import DicomSettings
 from services.arrivals.intake import Instance, Intake
 
@@ -64,7 +65,11 @@ class Listener:
         for uid in (*(context.abstract_syntax for context in AllStoragePresentationContexts), *RETIRED):
             self._ae.add_supported_context(uid, TRANSFER_SYNTAXES)
         self._ae.add_supported_context(Verification)
-        handlers = [(evt.EVT_CONN_OPEN, _set_socket), (evt.EVT_C_STORE, self._store)]
+        handlers = [
+            (evt.EVT_CONN_OPEN, self._opened),
+            (evt.EVT_CONN_CLOSE, self._closed),
+            (evt.EVT_C_STORE, self._store),
+        ]
         self._server: Any = self._ae.start_server(
             (dicom.host, dicom.port), block=False, evt_handlers=handlers
         )
@@ -83,6 +88,13 @@ class Listener:
     def associations(self) -> int:
         """How many are open."""
         return len(self._ae.active_associations)
+
+    def _opened(self, event: Any) -> None:
+        _set_socket(event)
+        self._intake.connection(Kind.OPENED, f"{event.address[0]}:{event.address[1]}")
+
+    def _closed(self, event: Any) -> None:
+        self._intake.connection(Kind.CLOSED, f"{event.address[0]}:{event.address[1]}")
 
     def _store(self, event: Any) -> int:
         request, requestor = event.request, event.assoc.requestor

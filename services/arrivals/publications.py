@@ -10,6 +10,7 @@ from dosestream.events.codec import Codec
 from dosestream.events.identity import event_id, record_key
 from dosestream.events.records import Identifier, RawMessage, Rejection, Study
 from dosestream.kafka.publisher import Position, Publication
+from dosestream.kafka.stretch import ANSWER_HEADER
 from dosestream.kafka.topics import Topic
 from dosestream.settings import Settings, SourceSettings
 
@@ -50,15 +51,22 @@ class Publications:
                 body=raw.body,
             )
 
-    def raw(self, raw: RawMessage, arrival: Arrival) -> Publication:
-        """The raw record, keyed by the patient of the instance, else by its study or its own UID."""
+    def raw(self, raw: RawMessage, arrival: Arrival, instance: tuple[str, bytes]) -> Publication:
+        """The raw record, keyed by the patient of the instance, else by its study or its own UID.
+
+        `instance` is the header that says who stored it.
+        """
         return Publication(
             str(Topic.DICOM_RAW),
             self._key(arrival),
             self.codec.encode(raw),
-            cloudevents.headers(
-                event_id=raw.content_hash[:32], source=raw.source, kind="dicom.raw", at=raw.received_at
-            ),
+            [
+                *cloudevents.headers(
+                    event_id=raw.content_hash[:32], source=raw.source, kind="dicom.raw", at=raw.received_at
+                ),
+                instance,
+                (ANSWER_HEADER, raw.answer.encode()),
+            ],
         )
 
     def event(self, arrival: Arrival) -> Publication:

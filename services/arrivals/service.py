@@ -8,11 +8,14 @@ from types import FrameType
 from typing import Final
 
 from dosestream import ready
-from dosestream.kafka.admin import BrokerAwayError
+from dosestream.audit.trail import POLL_S, Kind, Trail, now
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.normalised_up_to import DICOM_GROUP, NormalisedUpTo
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.topics import Topic
+from dosestream.repeats.desk import Desk
+from dosestream.repeats.store import Store
+from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings
 from services.arrivals.intake import ANSWER_DEADLINE_S, Intake
 from services.arrivals.listener import Listener
@@ -20,9 +23,12 @@ from services.arrivals.publications import Publications
 
 log = logging.getLogger("dosestream.arrivals")
 
-RETRY_S: Final = 1.0
+# The listener waits so long for what a crash left behind to be repaired.
+STARTING_S: Final = 3.0
 # How long a peer has to take its last answer and to release.
 FAREWELL_S: Final = 0.5
+# What is on its way to the audit topic at the end gets so long.
+AUDIT_S: Final = 2.0
 
 
 class Arrivals:
@@ -41,28 +47,28 @@ class Arrivals:
             publisher=self._publisher,
             codec=codec,
         )
-        self.intake = Intake(settings, publications, self._publisher, self._marks)
+        self._trail = Trail(settings.kafka, codec, "arrivals")
+        self.intake = Intake(settings, publications, self._publisher, self._marks, self._trail)
+        self._over = threading.Event()
+        self._poller = threading.Thread(target=self._tend_trail, name="audit", daemon=True)
+        self._poller.start()
+        self._desk = Desk(settings, str(Topic.DICOM_RAW), self._marks, self._opened)
         self._listener: Listener | None = None
 
     def start(self, stopping: threading.Event) -> Listener | None:
-        """Repair what a crash left, then listen; waits for the broker. None where it was stopped before that.
+        """Repair what a crash left, then listen; where the broker is away or there is much to repair, listen
+        beside. None where it was stopped before that.
 
         Raises:
             OSError: the address cannot be bound.
         """
-        while not stopping.is_set():
-            try:
-                repaired = self._marks.repair()
-                break
-            except BrokerAwayError as error:
-                log.warning("%s; trying again", error)
-                stopping.wait(RETRY_S)
-        else:
-            return None
-        if repaired:
-            log.info("%d raw records were normalised again", repaired)
-        self._marks.start()
+        self._desk.start()
+        until = time.monotonic() + STARTING_S
+        while not self._marks.repaired.is_set() and time.monotonic() < until:
+            if stopping.wait(0.05):
+                return None
         self._listener = Listener(self._settings.dicom, self.intake)
+        self._trail.write(Kind.CONFIGURATION, now(), detail="at the start")
         return self._listener
 
     def stop(self) -> None:
@@ -75,8 +81,19 @@ class Arrivals:
             while self._listener.associations and time.monotonic() < until:
                 time.sleep(0.02)
             self._listener.close()
+        self._marks.stop()
         self._publisher.close()
-        self._marks.close()
+        self._over.set()
+        self._poller.join()
+        self._trail.close(AUDIT_S)
+        self._desk.close()
+
+    def _tend_trail(self) -> None:
+        while not self._over.wait(POLL_S):
+            self._trail.poll()
+
+    def _opened(self, store: Store) -> None:
+        self.intake.repeats = WaitingRepeats(store)
 
 
 def run(settings: Settings) -> int:

@@ -2,15 +2,20 @@
 
 import asyncio
 import logging
+import socket
 import time
 from collections import deque
 from typing import Any
 
-from dosestream.hl7.batch import is_batch, split
-from dosestream.hl7.framing import Frame, Framer, FramingError, frame
+from dosestream.admission import Peer, address_of
+from dosestream.hl7.batch import is_batch, read_batch
+from dosestream.hl7.framing import COMMIT_ACK, COMMIT_NAK, Frame, Framer, FramingError, frame
 from dosestream.hl7.header import read_header
 from dosestream.settings import Settings
+from services.ingest.admission import Refusals, Why
 from services.ingest.intake import Intake
+from services.ingest.room import Room
+from services.ingest.tls import Certificates, TlsServer, host_of, peer_of
 
 log = logging.getLogger("dosestream.ingest")
 
@@ -20,24 +25,36 @@ ANSWER_DEADLINE_S = 9.0
 # Bytes outside a frame are answered when nothing follows them for so long.
 JUNK_SILENCE_S = 1.0
 
+# A peer that vanished without a word: asked after a minute of silence, given up a minute later.
+KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 120_000}
+
+
+REASONS = {
+    Why.ADDRESS: "their address is neither in mllp.allow nor in a source's peers",
+    Why.FULL: "there are as many as mllp.max_connections allows",
+    Why.TLS: "the TLS handshake failed; the last one's reason",
+}
+
 
 class Slot:
     """The place of one message in the order of answers."""
 
-    __slots__ = ("_connection", "answers", "header_bytes", "since")
+    __slots__ = ("_connection", "header_bytes", "out", "since")
 
     def __init__(self, connection: "Connection", body: bytes) -> None:
         self._connection = connection
         self.since = time.monotonic()
         self.header_bytes = body
-        self.answers: list[bytes] | None = None
+        self.out: bytes | None = None
 
-    def answer(self, answers: list[bytes]) -> None:
-        """The answers, unframed; those that come after the deadline's are dropped."""
-        if self.answers is None:
-            self.answers = answers
-            self.header_bytes = b""
-            self._connection.answered()
+    def answer(self, answers: list[bytes], stored: bool) -> bool:
+        """The answers, unframed; those that come after the deadline's are dropped. Whether they were not."""
+        if self.out is not None:
+            return False
+        self.header_bytes = b""
+        self.out = self._connection.framed(answers, stored)
+        self._connection.answered()
+        return True
 
 
 class Connection(asyncio.Protocol):
@@ -45,72 +62,91 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
+        self._room = listener.room
         self._framer = Framer(listener.settings.kafka.max_message_bytes)
+        self._two_phase = listener.settings.mllp.release == 2
         self._slots: deque[Slot] = deque()
         self._transport: Any = None
         self._paused = False
         self._write_paused = False
         self._closing = False
-        self._peer = ""
+        self._peer = Peer("", None, "mllp")
+        self._admitted = False
         self._heard_at = time.monotonic()
         self._frame_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        address = transport.get_extra_info("peername") or ("", 0)
-        self._peer = f"{address[0]}:{address[1]}"
-        if not self._listener.admit(self):
-            log.warning("%s: refused: there are as many connections as allowed", self._peer)
+        self._peer = peer_of(transport)
+        # Behind a handshake it was asked before.
+        if self._peer.transport == "mllp" and not self._listener.welcomes(host_of(transport)[0]):
             self._transport.abort()
+            return
+        self._admitted = True
+        self._listener.admit(self)
+        self._listener.intake.audit.opened(self._peer)
+        keep_alive(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = time.monotonic()
-        was_inside = self._framer.inside
-        for piece in self._framer.feed(data):
+        framer = self._framer
+        was_inside = framer.inside
+        for piece in framer.feed(data):
             was_inside = False
             if isinstance(piece, Frame):
                 self._take(piece.body)
             else:
                 self._take_error(piece)
-        if self._framer.inside and not was_inside:
+        if framer.inside and not was_inside:
             self._frame_since = self._heard_at
-        self._pace()
+        self.pace()
 
     def eof_received(self) -> bool:
         self._close_when_answered()
-        return True  # the other half stays open until everything is answered
+        # The other half stays open until everything is answered; TLS here knows no half.
+        return self._peer.transport == "mllp"
 
     def connection_lost(self, exc: Exception | None) -> None:
         for error in self._framer.end():
             self._listener.intake.take_error(error, self._peer, None)
+        if self._admitted:
+            self._listener.intake.audit.closed(self._peer)
         self._listener.forget(self)
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        self._pace()
+        self.pace()
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        self._pace()
+        self.pace()
+
+    def framed(self, answers: list[bytes], stored: bool) -> bytes:
+        """The answers in their frames; in release 2 the commit block goes first, and a message that is not
+        stored has nothing else.
+        """
+        if self._two_phase:
+            answers = [COMMIT_ACK, *answers] if stored else [COMMIT_NAK]
+        return b"".join(map(frame, answers))
 
     def answered(self) -> None:
         """Write what is answered, up to the first message that is not."""
-        out = []
-        while self._slots and (answers := self._slots[0].answers) is not None:
-            self._slots.popleft()
-            out += [frame(answer) for answer in answers]
-        if out and not self._transport.is_closing():
-            self._transport.write(b"".join(out))
-        if self._closing and not self._slots:
+        slots, closed = self._slots, self._transport.is_closing()
+        while slots and (out := slots[0].out) is not None:
+            slots.popleft()
+            if out and not closed:
+                self._transport.write(out)
+        if self._closing and not slots:
             self._transport.close()
         elif self._paused:
-            self._pace()
+            self.pace()
+        self._room.made()
 
     def sweep(self, now: float) -> None:
         """Deadlines: of answers, of frames, of bytes that are no frame, of idle connections; room again."""
         intake, mllp = self._listener.intake, self._listener.settings.mllp
         for slot in list(self._slots):
-            if slot.answers is None and now - slot.since > ANSWER_DEADLINE_S:
+            if slot.out is None and now - slot.since > ANSWER_DEADLINE_S:
                 intake.refuse(read_header(slot.header_bytes), slot.answer)
         if self._framer.holds_junk and now - self._heard_at > JUNK_SILENCE_S:
             for error in self._framer.flush_junk(answered=True):
@@ -123,7 +159,7 @@ class Connection(asyncio.Protocol):
         elif not self._slots and now - self._heard_at > mllp.idle_timeout_s:
             self._transport.close()
         if self._paused:
-            self._pace()
+            self.pace()
 
     def drain(self) -> None:
         """Read nothing more; close when everything is answered."""
@@ -131,11 +167,45 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         self._close_when_answered()
 
+    def pace(self) -> None:
+        """Stop reading while this connection, or all together, have too much under way."""
+        if self._closing or self._transport.is_closing():
+            return
+        room = self._room
+        full = (
+            len(self._slots) >= self._listener.settings.mllp.in_flight_per_connection
+            or self._write_paused
+            or not room.has(self)
+            or not room.may_grow(self, self._framer.size)
+        )
+        if full == self._paused:
+            return
+        self._paused = full
+        if full:
+            self._transport.pause_reading()
+        else:
+            # The frame's deadline counts the sender's time, not ours.
+            self._frame_since = time.monotonic()
+            self._transport.resume_reading()
+
     def _take(self, body: bytes) -> None:
-        for message in split(body) if is_batch(body) else (body,):
+        if self._two_phase and body in (COMMIT_ACK, COMMIT_NAK):
+            # What the peer says about an answer of ours. One that it could not keep is told again when it
+            # sends its message again.
+            self._listener.intake.counts["answers refused" if body == COMMIT_NAK else "answers kept"] += 1
+            return
+        if not is_batch(body):
+            slot = Slot(self, body)
+            self._slots.append(slot)
+            self._listener.intake.take(body, self._peer, slot.answer)
+            return
+        batch = read_batch(body)
+        for message in batch.messages:
             slot = Slot(self, message)
             self._slots.append(slot)
             self._listener.intake.take(message, self._peer, slot.answer)
+        for mistake in batch.mistakes:
+            self._take_error(FramingError("batch_count", mistake, body))
 
     def _take_error(self, error: FramingError) -> None:
         slot = None
@@ -149,77 +219,92 @@ class Connection(asyncio.Protocol):
         if not self._slots and self._transport is not None:
             self._transport.close()
 
-    def _pace(self) -> None:
-        """Stop reading while this connection, or all together, have too much under way."""
-        mllp = self._listener.settings.mllp
-        full = (
-            len(self._slots) >= mllp.in_flight_per_connection
-            or self._write_paused
-            or self._listener.intake.under_way >= mllp.in_flight
-        )
-        if self._closing or self._transport.is_closing() or full == self._paused:
-            return
-        self._paused = full
-        if full:
-            self._transport.pause_reading()
-        else:
-            # The frame's deadline counts the sender's time, not ours.
-            self._frame_since = time.monotonic()
-            self._transport.resume_reading()
-
 
 class Listener:
-    """The listening socket and its connections."""
+    """The listening sockets and their connections."""
 
     def __init__(self, settings: Settings, intake: Intake) -> None:
         self.settings = settings
         self.intake = intake
+        self.room = Room(settings, intake)
         self._connections: set[Connection] = set()
+        self._tls: TlsServer | None = None
+        self._refused = Refusals()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def open(self) -> tuple[str, int]:
-        """Listen; the address, with the port the system chose where 0 was asked for.
+    async def open(self, *, shared: bool = False) -> tuple[str, int]:
+        """Listen; the address, with the port the system chose where 0 was asked for. A shared port has a
+        listener in several processes.
 
         Raises:
             OSError: the address cannot be had.
         """
-        loop = asyncio.get_running_loop()
         mllp = self.settings.mllp
+        loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self), mllp.host, mllp.port, backlog=1024, reuse_address=True
+            lambda: Connection(self),
+            mllp.host,
+            mllp.port,
+            backlog=1024,
+            reuse_address=True,
+            reuse_port=shared or None,
         )
         self._sweeper = loop.create_task(self._sweep())
         host, port = self._server.sockets[0].getsockname()[:2]
         return str(host), int(port)
+
+    def open_tls(self, certificates: Certificates, *, shared: bool = False) -> tuple[str, int]:
+        """Listen for TLS, too; as `open`. New connections get the context that is loaded when they come."""
+        mllp = self.settings.mllp
+
+        self._tls = TlsServer(
+            lambda: certificates.loaded.context,
+            self.welcomes,
+            lambda: Connection(self),
+            lambda host, reason: self._refuse(host, Why.TLS, reason),
+        )
+        return self._tls.open(mllp.tls.host or mllp.host, mllp.tls.port, shared=shared)
 
     async def close(self, timeout_s: float) -> None:
         """Accept and read nothing more, answer what was read, then close every connection."""
         assert self._server is not None
         assert self._sweeper is not None
         self._server.close()
+        if self._tls is not None:
+            self._tls.close()
         for connection in list(self._connections):
             connection.drain()
         deadline = time.monotonic() + timeout_s
         while (self._connections or self.intake.under_way) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         self._sweeper.cancel()
+        self._tell_refused(time.monotonic(), all_of_them=True)
 
     @property
     def connections(self) -> int:
         """How many there are."""
         return len(self._connections)
 
-    def admit(self, connection: Connection) -> bool:
-        """Whether there is room for another connection."""
-        if len(self._connections) >= self.settings.mllp.max_connections:
-            return False
+    def welcomes(self, host: str) -> bool:
+        """Whether a connection that just came is taken: from its address, and with room for another."""
+        shaking = self._tls.under_way if self._tls is not None else 0
+        if not self.intake.admission.admits(address_of(host)):
+            self._refuse(host, Why.ADDRESS)
+        elif len(self._connections) + shaking >= self.settings.mllp.max_connections:
+            self._refuse(host, Why.FULL)
+        else:
+            return True
+        return False
+
+    def admit(self, connection: Connection) -> None:
+        """The connection is open."""
         self._connections.add(connection)
-        return True
 
     def forget(self, connection: Connection) -> None:
         """The connection is over."""
         self._connections.discard(connection)
+        self.room.leave(connection)
 
     async def _sweep(self) -> None:
         while True:
@@ -227,3 +312,26 @@ class Listener:
             now = time.monotonic()
             for connection in list(self._connections):
                 connection.sweep(now)
+            self._tell_refused(now)
+
+    def _refuse(self, host: str, why: Why, detail: str = "") -> None:
+        self.intake.counts["connections refused"] += 1
+        self._refused.add(host, why, detail)
+
+    def _tell_refused(self, now: float, *, all_of_them: bool = False) -> None:
+        for one in self._refused.due(now, all_of_them=all_of_them):
+            log.warning(
+                "%d connections were refused from %s: %s%s",
+                *(one.attempts, one.host, REASONS[one.why], f" ({one.detail})" if one.detail else ""),
+            )
+            self.intake.audit.refused(one)
+
+
+def keep_alive(connection: socket.socket | None) -> None:
+    """Let the system find out that a peer is gone; what it does not know it keeps at its own default."""
+    if connection is None:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEP_ALIVE.items():
+        if (option := getattr(socket, name, None)) is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)

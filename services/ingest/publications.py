@@ -1,15 +1,35 @@
 """What ingest puts into Kafka: records with their keys and headers. Pure."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from dosestream.events import cloudevents
 from dosestream.events.codec import Codec
-from dosestream.events.identity import content_hash, record_key
-from dosestream.events.records import Event, Identifier, Order, Patient, RawMessage, Rejection
+from dosestream.events.identity import event_id, record_key
+from dosestream.events.records import (
+    Appointment,
+    Event,
+    Identifier,
+    Order,
+    Patient,
+    RawMessage,
+    Rejection,
+    Report,
+)
 from dosestream.kafka.publisher import Position, Publication
+from dosestream.kafka.stretch import ANSWER_HEADER
 from dosestream.kafka.topics import Topic
-from dosestream.mapping.normalise import Interpretation, Normalised, finish, normalise
+from dosestream.mapping.draft import Draft
+from dosestream.mapping.normalise import CLASSES, Interpretation, Normalised, envelope, normalise, rejected
 from dosestream.settings import Settings, SourceSettings
+
+# The `ce_type` of an event: what subscribers tell it by.
+KINDS: dict[type, str] = {
+    Patient: "patient",
+    Order: "order",
+    Appointment: "appointment",
+    Report: "report",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +39,38 @@ class Publications:
     settings: Settings
     codec: Codec
 
-    def raw(self, found: Interpretation, raw: RawMessage) -> Publication:
-        """The raw record of a message, keyed by the patient it names first, else by its source."""
+    def raw(
+        self, found: Interpretation, raw: RawMessage, instance: tuple[str, bytes], *, final: bool = True
+    ) -> Publication:
+        """The raw record of a message, keyed by the patient it names first, else by its source.
+
+        `instance` is the header that says who stored it. An answer that is not `final` is not the one that
+        the same message hears when it comes again.
+        """
+        answer = [(ANSWER_HEADER, raw.answer.encode())] if final else []
         return Publication(
             str(Topic.HL7_RAW),
             self._key(found.source, found.identifiers, raw.source),
             self.codec.encode(raw),
-            cloudevents.headers(
-                event_id=raw.content_hash[:32], source=raw.source, kind="hl7.raw", at=raw.received_at
-            ),
+            [
+                *cloudevents.headers(
+                    event_id=raw.content_hash[:32], source=raw.source, kind="hl7.raw", at=raw.received_at
+                ),
+                instance,
+                *answer,
+            ],
         )
 
     def normalised(self, found: Interpretation, raw: RawMessage, position: Position) -> list[Publication]:
-        """The records made from an interpretation whose raw record is stored."""
-        return self._all(finish(found, raw, position), found.source)
+        """The records made from an interpretation whose raw record is stored.
+
+        The same bytes as `repaired` makes of the raw record, without the events as objects between.
+        """
+        shared = envelope(found, raw, position)
+        records = [self._drafted(draft, shared, raw, found.source) for draft in found.drafts]
+        if found.refusal is not None:
+            records.append(self.rejection(rejected(found.refusal, raw, position)))
+        return records
 
     def repaired(self, raw: RawMessage, position: Position) -> list[Publication]:
         """The same records again, from the raw record alone."""
@@ -54,6 +92,18 @@ class Publications:
             ),
         )
 
+    def _drafted(
+        self, draft: Draft, shared: dict[str, Any], raw: RawMessage, source: SourceSettings
+    ) -> Publication:
+        identity = event_id(raw.source, raw.body, draft.index)
+        kind = CLASSES[draft.topic]
+        return Publication(
+            str(draft.topic),
+            self._key(source, draft.identifiers, raw.source),
+            self.codec.encode_parts(kind, {**draft.fields, **shared, "event_id": identity}),
+            cloudevents.headers(event_id=identity, source=raw.source, kind=KINDS[kind], at=raw.received_at),
+        )
+
     def _all(self, normalised: Normalised, source: SourceSettings) -> list[Publication]:
         records = [self._event(topic, event, source) for topic, event in normalised.events]
         if normalised.rejection is not None:
@@ -61,7 +111,7 @@ class Publications:
         return records
 
     def _event(self, topic: Topic, event: Event, source: SourceSettings) -> Publication:
-        assert isinstance(event, Patient | Order)
+        assert isinstance(event, Patient | Order | Appointment | Report)
         patient = event.patient
         return Publication(
             str(topic),
@@ -70,7 +120,7 @@ class Publications:
             cloudevents.headers(
                 event_id=event.event_id,
                 source=event.source,
-                kind="patient" if isinstance(event, Patient) else "order",
+                kind=KINDS[type(event)],
                 at=event.received_at,
             ),
         )
@@ -82,8 +132,18 @@ class Publications:
         )
 
 
-def raw_message(found: Interpretation, body: bytes, received_at: int, peer: str, answer: str) -> RawMessage:
-    """The raw record's content; `answer` is the first acknowledgement code decided, empty where none is due."""
+def raw_message(
+    found: Interpretation,
+    body: bytes,
+    content: str,
+    received_at: int,
+    peer: str,
+    answer: str,
+    refused: str = "",
+) -> RawMessage:
+    """The raw record's content; `answer` is the first acknowledgement code decided, empty where none is due;
+    `content` the body's hash; `refused` the code of a refusal that does not follow from the bytes.
+    """
     return RawMessage(
         source=found.source.name,
         control_id=found.control_id,
@@ -91,7 +151,8 @@ def raw_message(found: Interpretation, body: bytes, received_at: int, peer: str,
         received_at=received_at,
         transport="mllp",
         peer=peer,
-        content_hash=content_hash(body),
+        content_hash=content,
         answer=answer,
         body=body,
+        refused=refused,
     )

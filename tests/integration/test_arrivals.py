@@ -8,6 +8,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -23,14 +24,26 @@ from sr_builder import coded, num, text
 
 from dosestream.client.store import StoreError, Storer, store_files
 from dosestream.embedded.kafka import EmbeddedKafka
-from dosestream.events.codec import Codec
+from dosestream.events.codec import Codec, CodecError
 from dosestream.events.identity import patient_key
 from dosestream.events.receipt import ReceiptClock
-from dosestream.events.records import RawMessage, Rejection, Study
+from dosestream.events.records import Audit, RawMessage, Rejection, Study
+from dosestream.kafka.normalised_up_to import DICOM_GROUP
 from dosestream.kafka.publisher import Position, Publisher
 from dosestream.kafka.reader import PartitionReader
+from dosestream.kafka.records import Partition
+from dosestream.kafka.roster import Member, Roster
+from dosestream.kafka.stretch import INSTANCE_HEADER
 from dosestream.kafka.topics import Topic
-from dosestream.settings import DicomSettings, KafkaSettings, Settings, SiteSettings, SourceSettings
+from dosestream.life import Life
+from dosestream.settings import (
+    DicomSettings,
+    KafkaSettings,
+    RepeatsSettings,
+    Settings,
+    SiteSettings,
+    SourceSettings,
+)
 from services.arrivals.listener import Listener
 from services.arrivals.publications import Publications
 from services.arrivals.service import Arrivals
@@ -40,7 +53,7 @@ BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 JPEG = "1.2.840.10008.1.2.4.50"
 CALLED = "DOSESTREAM"
 
-E = TypeVar("E", RawMessage, Study, Rejection)
+E = TypeVar("E", RawMessage, Study, Rejection, Audit)
 
 
 @dataclass(frozen=True)
@@ -69,21 +82,23 @@ class Running:
         return [record for record in records if record.control_id == sop_instance_uid]
 
 
-def settings_for(kafka: KafkaSettings) -> Settings:
+def settings_for(kafka: KafkaSettings, folder: Path) -> Settings:
     return Settings(
         kafka=kafka,
+        repeats=RepeatsSettings(folder=str(folder)),
         site=SiteSettings(authority="SITE", timezone="Europe/Amsterdam"),
         dicom=DicomSettings(port=0),
         source=(
             SourceSettings(name="ct-room-1", ae_title="CT1", authority="HIS", timezone="America/New_York"),
             SourceSettings(name="lenient", ae_title="LENIENT", on_reject="AA"),
+            SourceSettings(name="elsewhere", ae_title="ELSEWHERE", peers=("192.0.2.0/24",)),
         ),
     )
 
 
 @pytest.fixture(scope="module")
-def arrivals(kafka: KafkaSettings) -> Iterator[Running]:
-    settings = settings_for(kafka)
+def arrivals(kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    settings = settings_for(kafka, tmp_path_factory.mktemp("repeats"))
     service = Arrivals(settings)
     try:
         listener = service.start(threading.Event())
@@ -177,7 +192,7 @@ def test_the_keys_are_the_patients_under_the_authority_of_the_source(arrivals: R
     )
     study = arrival.read(raw, Position(0, 0))
     key = patient_key(b"dosestream", "HIS", "P77")
-    assert (arrival.raw(raw, study).key, arrival.event(study).key) == (key, key)
+    assert (arrival.raw(raw, study, (INSTANCE_HEADER, b"me")).key, arrival.event(study).key) == (key, key)
     assert not [value for _, value in arrival.event(study).headers if b"P77" in value]
 
 
@@ -256,8 +271,10 @@ def test_an_image_is_in_kafka_without_its_pixels(arrivals: Running, transfer_syn
     assert (study.kind, study.modality, study.dose) == ("image", "CT", None)
 
 
-def test_an_instance_over_the_cap_is_rejected_and_the_association_goes_on(kafka: KafkaSettings) -> None:
-    settings = settings_for(replace(kafka, max_message_bytes=200_000))
+def test_an_instance_over_the_cap_is_rejected_and_the_association_goes_on(
+    kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    settings = settings_for(replace(kafka, max_message_bytes=200_000), tmp_path)
     service = Arrivals(settings)
     try:
         listener = service.start(threading.Event())
@@ -317,8 +334,16 @@ def test_the_client_says_where_nobody_listens(tmp_path: Path) -> None:
         storer.store(path)
 
 
-def test_a_raw_record_without_its_event_gets_it_at_the_next_start(kafka: KafkaSettings) -> None:
-    settings = settings_for(kafka)
+def test_a_raw_record_without_its_event_gets_it_at_the_next_start(
+    kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    settings = settings_for(kafka, tmp_path)
+    # A process that is over was on the roster, and stored one record raw before it died.
+    roster = Roster(kafka, str(Topic.DICOM_RAW), DICOM_GROUP)
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    life = Life(f"gone-{uuid.uuid4().hex[:8]}", Life.mine().machine, gone.pid, 1)
+    roster.write(Member(life, "", "1", roster.ends()))
     report = dose_report()
     clock = ReceiptClock()
     raw = RawMessage(
@@ -331,15 +356,19 @@ def test_a_raw_record_without_its_event_gets_it_at_the_next_start(kafka: KafkaSe
         body=sr.part10(report),
     )
     publisher = Publisher(kafka)
-    position = publisher.publish_and_wait(str(Topic.DICOM_RAW), b"key", Codec().encode(raw), [])
+    headers = [(INSTANCE_HEADER, life.name.encode())]
+    position = publisher.publish_and_wait(str(Topic.DICOM_RAW), b"key", Codec().encode(raw), headers)
     publisher.close()
     service = Arrivals(settings)
     try:
         listener = service.start(threading.Event())
         assert listener is not None
-        (study,) = Running(settings, listener.port).published(Topic.STUDY, Study, report.SOPInstanceUID)
-        assert (study.raw_partition, study.raw_offset) == position
-        assert study.received_at == raw.received_at
+        # Another process of the machine may have taken it over at the same time: the same event then.
+        studies = Running(settings, listener.port).published(Topic.STUDY, Study, report.SOPInstanceUID)
+        assert studies
+        for study in studies:
+            assert (study.raw_partition, study.raw_offset) == position
+            assert study.received_at == raw.received_at
     finally:
         service.stop()
 
@@ -370,11 +399,36 @@ def test_with_the_broker_away_it_says_out_of_resources_and_works_again_on_the_sa
     assert len({study.event_id for study in studies}) == 1
 
 
+def test_a_repeat_after_a_restart_gets_the_same_status_and_no_second_event(
+    kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    good, bad = dose_report(), dose_report(StudyInstanceUID="")
+    statuses = []
+    for _ in range(2):
+        settings = settings_for(kafka, tmp_path)
+        service = Arrivals(settings)
+        try:
+            listener = service.start(threading.Event())
+            assert isinstance(listener, Listener)
+            with Running(settings, listener.port).storer() as storer:
+                statuses.append([storer.store(sr.part10(report)) for report in (good, bad)])
+        finally:
+            service.stop()
+    assert statuses[0] == statuses[1]
+    assert [status == 0 for status in statuses[0]] == [True, False]
+    running = Running(settings_for(kafka, tmp_path), 0)
+    for report in (good, bad):
+        assert len(running.published(Topic.DICOM_RAW, RawMessage, report.SOPInstanceUID)) == 1
+    assert len(running.published(Topic.STUDY, Study, good.SOPInstanceUID)) == 1
+    assert len(running.published(Topic.REJECTED, Rejection, bad.SOPInstanceUID)) == 1
+
+
 def test_sigterm_ends_the_service_with_0_and_what_was_answered_is_in_kafka(
     kafka: KafkaSettings, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready.json"
     environment = os.environ | {
+        "DOSESTREAM_REPEATS": str(tmp_path / "repeats"),
         "DOSESTREAM_KAFKA": kafka.bootstrap,
         "DOSESTREAM_DICOM_PORT": "0",
         "DOSESTREAM_DICOM_AE_TITLE": "READY",
@@ -394,5 +448,40 @@ def test_sigterm_ends_the_service_with_0_and_what_was_answered_is_in_kafka(
     finally:
         process.kill()
         process.wait()
-    assert len(Running(settings_for(kafka), 0).published(Topic.STUDY, Study, report.SOPInstanceUID)) == 1
+    assert (
+        len(Running(settings_for(kafka, tmp_path), 0).published(Topic.STUDY, Study, report.SOPInstanceUID))
+        == 1
+    )
     assert "Doe" not in (tmp_path / "log").read_text()
+
+
+def audited(arrivals: Running, sop_instance_uid: str) -> list[Audit]:
+    """The receipts of an instance; other tests put what is no audit record into the topic."""
+    found = []
+    reader = PartitionReader(arrivals.settings.kafka)
+    try:
+        partition = Partition(str(Topic.AUDIT), 0)
+        for batch in reader.read(partition, *reader.watermarks(partition)):
+            for record in batch:
+                with suppress(CodecError):
+                    found.append(Codec().decode(record.value or b"", Audit))
+    finally:
+        reader.close()
+    return [one for one in found if one.control_id == sop_instance_uid]
+
+
+def test_every_receipt_is_on_the_audit_trail_and_a_stranger_stores_nothing(arrivals: Running) -> None:
+    report = dose_report()
+    uid = str(report.SOPInstanceUID)
+    with arrivals.storer("ELSEWHERE") as storer:
+        assert storer.store(sr.part10(report)) == 0x0124
+    with arrivals.storer() as storer:
+        assert [storer.store(sr.part10(report)) for _ in range(2)] == [0, 0]
+    wait_until(lambda: len(audited(arrivals, uid)) == 3, "the audit records")
+    stranger, first, again = audited(arrivals, uid)
+    assert (stranger.source, stranger.answer, stranger.code) == ("elsewhere", "0124", "peer_not_allowed")
+    assert (first.source, first.answer, first.repeat) == ("ct-room-1", "0000", False)
+    assert (again.answer, again.repeat, again.raw_offset) == ("0000", True, -1)
+    (raw,) = arrivals.published(Topic.DICOM_RAW, RawMessage, uid)
+    assert (first.content_hash, first.received_at) == (raw.content_hash, raw.received_at)
+    assert first.raw_offset >= 0

@@ -53,7 +53,7 @@ def test_a_mistake_exits_2_and_says_what_to_do(arguments: list[str], words: str)
 
 
 def test_every_command_has_help() -> None:
-    commands = "up ingest arrivals reconciler send store status simulate config"
+    commands = "up ingest arrivals reconciler send store status simulate config check"
     commands += " link unlink merge unmerge exclude include reassign"
     for command in commands.split():
         assert run(command, "--help").returncode == 0, command

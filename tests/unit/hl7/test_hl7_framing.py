@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dosestream.hl7.framing import CR, FS, HEAD_BYTES, VT, Frame, Framer, FramingError, frame
+from dosestream.hl7.framing import (
+    COMMIT_ACK,
+    CR,
+    FS,
+    HEAD_BYTES,
+    TRANSITIONS,
+    VT,
+    Frame,
+    Framer,
+    FramingError,
+    Run,
+    State,
+    frame,
+)
 
 CAP = 100
 
@@ -59,6 +72,13 @@ CASES = [
         "a restart frees the size of what it drops",
         VT + b"x" * CAP + VT + b"y" * CAP + FS,
         [("frame_restart", b"x" * CAP), b"y" * CAP],
+    ),
+    Case("a block of release 2 is a frame of one byte", frame(COMMIT_ACK) + frame(b"a"), [COMMIT_ACK, b"a"]),
+    Case("a byte-order mark is the message's", frame(b"\xef\xbb\xbfMSH"), [b"\xef\xbb\xbfMSH"]),
+    Case(
+        "a start byte inside a frame over the cap begins a new one",
+        VT + b"x" * (CAP + 9) + frame(b"a"),
+        [("frame_restart", b"x" * CAP), b"a"],
     ),
     Case("an end block on its own is junk", FS + CR + frame(b"a"), [("junk", FS + CR), b"a"]),
 ]
@@ -122,12 +142,39 @@ def test_an_endless_stream_of_junk_is_told_in_pieces() -> None:
     assert not framer.holds_junk
 
 
+def test_the_table_knows_every_run_that_can_come_in_a_state() -> None:
+    outside, inside = {Run.START, Run.OTHER}, {Run.START, Run.END, Run.OTHER, Run.EXCESS}
+    possible = {
+        State.BETWEEN: outside | {Run.FILLING},
+        State.JUNK: outside,
+        State.INSIDE: inside,
+        State.OVERSIZE: inside,
+    }
+    assert set(TRANSITIONS) == {(state, run) for state, runs in possible.items() for run in runs}
+
+
+def test_a_byte_costs_the_same_however_long_the_frame_is_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    framer = Framer(HEAD_BYTES)
+    framer.feed(VT + b"x" * (HEAD_BYTES // 2))
+    handled: list[int] = []
+    act, after = TRANSITIONS[State.INSIDE, Run.OTHER]
+
+    def counted(self: Framer, run: bytes, out: list[Frame | FramingError]) -> None:
+        handled.append(len(run))
+        act(self, run, out)
+
+    monkeypatch.setitem(TRANSITIONS, (State.INSIDE, Run.OTHER), (counted, after))
+    for _ in range(100):
+        framer.feed(b"y")
+    assert handled == [1] * 100
+
+
 class ForgetsTheCut(Framer):
     """Broken on purpose: takes every packet for whole frames."""
 
     def feed(self, data: bytes) -> list[Frame | FramingError]:
-        self._drop()
-        self._inside = False
+        self._release()
+        self._state = State.BETWEEN
         return super().feed(data)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hl7_cases import events, normalised, utc
 
 from dosestream.events.records import Order
-from dosestream.mapping.defaults import first_paths, order_rows
+from dosestream.mapping.defaults import ORDER, first_paths
 from dosestream.settings import MappingSettings, Settings
 
 PID = "PID|||4711^^^HOSP^MR||DOE^JOHN||19800102|M"
@@ -155,7 +155,7 @@ GROUPS = [
 
 
 @pytest.mark.parametrize(("segments", "expected"), [g[1:] for g in GROUPS], ids=[g[0] for g in GROUPS])
-@pytest.mark.parametrize("kind", ["ORM^O01", "OMG^O19", "OMI^O23^OMI_O23"])
+@pytest.mark.parametrize("kind", ["ORM^O01", "OMG^O19", "OMI^O23^OMI_O23", "OML^O21"])
 def test_groups(kind: str, segments: tuple[str, ...], expected: list[tuple[str, str, str]]) -> None:
     found = orders(PID, *segments, kind=kind)
     assert numbers(found) == expected
@@ -193,6 +193,29 @@ def test_the_identity_of_an_order_does_not_depend_on_a_refused_one() -> None:
     assert event.event_id not in {order.event_id for order in both}  # other bytes, other identity
 
 
+LABORATORY = (
+    *(
+        "ORC|NW|P1|F1",
+        "TQ1|1||||||20260303080000",
+        "OBR|1|||A^one^L",
+        "NTE|1||note",
+        "SPM|1",
+        "OBX|1|NM|X||1",
+    ),
+    *("ORC|NW|P2|F2", "OBR|2|||B^two^L", "PID|||4711", "ORC|PR||OLD", "OBR|1||OLD", "OBX|1|NM|X||2"),
+)
+
+
+def test_a_laboratory_order_is_an_order_for_each_group() -> None:
+    found = orders(PID, *LABORATORY, kind="OML^O21")
+    assert [(o.placer_order_number, o.filler_order_number, o.procedure_code) for o in found] == [
+        ("P1", "F1", "A"),
+        ("P2", "F2", "B"),
+    ]
+    assert [o.scheduled_at for o in found] == [utc("2026-03-03T08:00"), None]
+    assert len({o.event_id for o in found}) == 2
+
+
 RESPONSES = [
     ("its order numbers are taken", ("MSA|AA|7", "ORC|NA|P1|F1"), 1, ""),
     ("without ORC it is ignored", ("MSA|AA|7",), 0, "a response without order numbers"),
@@ -226,7 +249,7 @@ def test_the_sites_place_for_accession_numbers(segments: tuple[str, ...], expect
 
 
 def test_every_text_field_of_an_order_is_read_somewhere() -> None:
-    read = {name for r in order_rows(MappingSettings()) for place in r.places for name, _, _ in place.columns}
+    read = {name for r in ORDER for place in r.places for name, _, _ in place.columns}
     text = {name for name, kind in Order.__annotations__.items() if kind is str}
     envelope = {"event_id", "source", "control_id", "message_type", "event_time_path"}
     assert text - envelope - read == {"weight_kg", "height_m"}

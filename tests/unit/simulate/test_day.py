@@ -47,7 +47,7 @@ def test_another_seed_date_or_site_shares_no_identifier(
 
 def test_a_day_is_a_few_hundred_messages_and_some_thirty_studies(day: Day) -> None:
     channels = Counter(step.channel for step in day.timeline)
-    assert 300 <= channels[HL7] <= 450
+    assert 400 <= channels[HL7] <= 550
     assert 25 <= len({line["study_instance_uid"] for line in day.truth() if line["kind"] == "study"}) <= 35
     assert channels[DICOM] > 25
 
@@ -64,6 +64,7 @@ def test_every_message_type_of_the_scripted_day_is_there(day: Day) -> None:
     triggers = ("A01", "A02", "A03", "A04", "A05", "A08", "A28", "A31", "A40", "A47")
     wanted = {f"ADT^{trigger}" for trigger in triggers}
     wanted |= {"ORM^O01", "OMG^O19", "OMI^O23", "ORU^R01", "dose report", "image"}
+    wanted |= {"SIU^S12", "SIU^S13", "SIU^S26"}
     assert wanted <= kinds
 
 

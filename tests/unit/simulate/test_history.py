@@ -122,6 +122,20 @@ def test_every_state_method_and_phase_is_there() -> None:
     assert any(line["merged_into_id"] for line in of_kind("patient"))
 
 
+def test_reports_are_preliminary_final_and_corrected_and_appointments_booked_moved_and_given_up() -> None:
+    reports = of_kind("report")
+    assert {line["status"] for line in reports} == {"F", "C"}
+    said = Counter(
+        step.body.split(b"\rOBR|")[1].split(b"|")[24] for step in spoken() if step.kind == "ORU^R01"
+    )
+    assert said.keys() == {b"P", b"F", b"C"}
+    assert said[b"F"] > said[b"P"] > said[b"C"]
+    assert {step.kind for step in spoken() if step.kind.startswith("SIU")} == {
+        "SIU^S12", "SIU^S13", "SIU^S15", "SIU^S26",
+    }  # fmt: skip
+    assert len({line["text_sha256"] for line in reports}) > 10
+
+
 def test_people_come_again() -> None:
     visits = Counter(
         str(line["patient_id"]) for line in history(6, BASE, 20, 1, 12).truth() if line["kind"] == "study"

@@ -25,6 +25,7 @@ KINDS = (
     ("RIS2", "OMG^O19"),
     ("RIS2", "OMI^O23"),
     ("RIS", "ORU^R01"),
+    *(("RIS2", f"SIU^{trigger}") for trigger in ("S12", "S13", "S26")),
 )
 
 

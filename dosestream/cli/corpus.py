@@ -1,0 +1,79 @@
+"""Recorded messages: folders, files with one message or many (batches, MLLP dumps), the raw topic of a stack."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from dosestream.embedded.errors import StackError
+from dosestream.hl7.batch import split
+
+_AGO = re.compile(r"(\d+)([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+class Recorded(NamedTuple):
+    """One message: where it lies, its bytes, and its source where that is recorded too."""
+
+    name: str
+    body: bytes
+    source: str = ""
+
+
+def from_files(paths: list[Path]) -> Iterator[Recorded]:
+    """The messages of files and of all files below folders, in the order of their names."""
+    for path in paths:
+        files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+        for file in files:
+            bodies = split(file.read_bytes())
+            told = str(file.relative_to(path)) if file != path else file.name
+            for number, body in enumerate(bodies, 1):
+                yield Recorded(told if len(bodies) == 1 else f"{told}#{number}", body)
+
+
+def moment(text: str) -> datetime:
+    """`2h`, `7d`, `30m` ago, or an ISO time (UTC where it has no zone).
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    if ago := _AGO.fullmatch(text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no time: write 2h, 7d or 2026-03-01T08:00") from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def from_raw(ready_file: Path | None, since: datetime | None) -> Iterator[Recorded]:
+    """The messages of the raw topic of a running stack, received since then.
+
+    Raises:
+        StackError: the stack cannot be found, or its broker is away.
+    """
+    from dosestream.cli import stackfile
+    from dosestream.events.records import RawMessage
+    from dosestream.kafka.codec import codec_for
+    from dosestream.kafka.reader import PartitionReader, ReadError
+    from dosestream.kafka.topics import Topic
+    from dosestream.settings import KafkaSettings
+
+    kafka = KafkaSettings(bootstrap=stackfile.find(ready_file)["kafka"])
+    earliest = 0 if since is None else int(since.timestamp() * 1_000_000)
+    codec, reader = codec_for(kafka), PartitionReader(kafka)
+    try:
+        for partition in reader.partitions(str(Topic.HL7_RAW)):
+            low, high = reader.watermarks(partition)
+            for batch in reader.read(partition, low, high):
+                for record in batch:
+                    one = codec.decode(record.value or b"", RawMessage)
+                    if one.received_at >= earliest:
+                        yield Recorded(f"raw {partition.number}/{record.offset}", one.body, one.source)
+    except ReadError as error:
+        raise StackError(f"Kafka at {kafka.bootstrap} does not answer: {error}") from error
+    finally:
+        reader.close()

@@ -1,0 +1,1 @@
+"""Identical messages within 24 hours: the same answer, and no second event."""

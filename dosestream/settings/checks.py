@@ -1,0 +1,138 @@
+"""What a value of a setting must be beyond its type, as tables by the setting's key."""
+
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dosestream.hl7 import profile, zsegments
+from dosestream.hl7.charset import CODECS, Reading, reading
+from dosestream.hl7.path import Path as FieldPath
+from dosestream.hl7.path import PathError
+from dosestream.hl7.profile import ProfileSettings
+from dosestream.hl7.zsegments import ZContract
+from dosestream.settings.mapping import (
+    CodeMapSettings,
+    RuleSettings,
+    code_map_mistakes,
+    rule_mistakes,
+    unknown_sources,
+)
+from dosestream.settings.sections import Settings, TlsSettings
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "on_violation": ("flag", "reject"),
+    "on_reject": ("AE", "AA", ""),
+    "leading_zeros": ("keep", "ignore"),
+    "case": ("keep", "ignore"),
+    "mapping.rule.case": ("upper", "lower", ""),
+    "unmapped": ("keep", "blank"),
+    "merged_away": ("follow", "own"),
+    "keep_from_status": ("", "SCHEDULED", "ARRIVED", "STARTED", "COMPLETED"),
+}
+
+
+def _port(value: object) -> str | None:
+    return None if isinstance(value, int) and 0 <= value <= 65535 else "is no port: 0 to 65535, 0 for any"
+
+
+def _workers(value: object) -> str | None:
+    return None if isinstance(value, int) and 1 <= value <= 64 else "is no number of processes: 1 to 64"
+
+
+def _size_mib(value: object) -> str | None:
+    return None if isinstance(value, int) and value >= 4 else "is too small: 4 MiB at least"
+
+
+def _zone(value: object) -> str | None:
+    return None if not value or _is_zone(str(value)) else "is no IANA time zone (such as Europe/Amsterdam)"
+
+
+def _charset(value: object) -> str | None:
+    if not value or isinstance(reading(str(value)), Reading):
+        return None
+    return f"is no character set that is read; these are: {', '.join(sorted(CODECS))}"
+
+
+def _path(value: object) -> str | None:
+    try:
+        FieldPath.parse(str(value))
+    except PathError as error:
+        return str(error).removeprefix(f"{value!r} ")
+    return None
+
+
+def _status(value: object) -> str | None:
+    return None if value in STATUSES else f"is no status; these are: {', '.join(STATUSES)}"
+
+
+def _sample(value: object) -> str | None:
+    number = str(value).removeprefix("1/")
+    good = not value or (str(value).startswith("1/") and number.isdecimal() and int(number) > 0)
+    return None if good else "is no share: write 1/1000, or leave it empty for none"
+
+
+def _share(value: object) -> str | None:
+    return None if isinstance(value, float) and 0 < value <= 1 else "is no share: above 0, at most 1"
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+STATUSES = ("SCHEDULED", "ARRIVED", "STARTED", "COMPLETED", "CANCELED", "DISCONTINUED", "ON_HOLD")
+
+
+def _release(value: object) -> str | None:
+    return None if value in (1, 2) else "is no release of MLLP: 1 or 2"
+
+
+def _network(value: object) -> str | None:
+    try:
+        ip_network(str(value), strict=False)
+    except ValueError:
+        return "is no network: write an address, or one with its mask such as 10.1.2.0/24"
+    return None
+
+
+def _tls_mistakes(tls: TlsSettings) -> list[tuple[tuple[str, ...], str]]:
+    needs = (
+        ("certificate", "key", tls.certificate, tls.key),
+        ("key", "certificate", tls.key, tls.certificate),
+        ("client_ca", "certificate", tls.client_ca, tls.certificate),
+        ("require_client_certificate", "client_ca", tls.require_client_certificate, tls.client_ca),
+    )
+    return [
+        ((key,), f"{key!r} needs {other!r}") for key, other, there, needed in needs if there and not needed
+    ]
+
+
+# What a value must be beyond its type: by its key, or for a list or table by the key of the whole.
+CHECKS: dict[str, Callable[[object], str | None]] = {
+    "port": _port,
+    "workers": _workers,
+    "release": _release,
+    "size_mib": _size_mib,
+    "timezone": _zone,
+    "charset": _charset,
+    "accession_fallback": _path,
+    "order_status": _status,
+    "sample": _sample,
+    "rejected_share": _share,
+    "allow": _network,
+    "peers": _network,
+}
+
+# What a table must be as a whole: by its class, the keys of the mistake and a sentence.
+WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
+    CodeMapSettings: code_map_mistakes,
+    ProfileSettings: profile.mistakes,
+    RuleSettings: rule_mistakes,
+    TlsSettings: _tls_mistakes,
+    Settings: lambda settings: unknown_sources(settings.mapping, {one.name for one in settings.source}),
+    ZContract: zsegments.mistakes,
+}

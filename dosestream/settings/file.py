@@ -1,0 +1,72 @@
+"""Settings from the site's file and from the environment over it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dosestream.settings.document import SettingsError, parse
+from dosestream.settings.files import with_files
+from dosestream.settings.sections import Settings
+
+# Environment variable to the setting it overrides: what compose and Kubernetes set.
+ENVIRONMENT: dict[str, tuple[str, ...]] = {
+    "DOSESTREAM_KAFKA": ("kafka", "bootstrap"),
+    "DOSESTREAM_SCHEMA_REGISTRY": ("kafka", "schema_registry"),
+    "DOSESTREAM_POSTGRES": ("postgres", "url"),
+    "DOSESTREAM_MLLP_HOST": ("mllp", "host"),
+    "DOSESTREAM_MLLP_PORT": ("mllp", "port"),
+    "DOSESTREAM_MLLP_TLS_PORT": ("mllp", "tls", "port"),
+    "DOSESTREAM_MLLP_WORKERS": ("mllp", "workers"),
+    "DOSESTREAM_REPEATS": ("repeats", "folder"),
+    "DOSESTREAM_DICOM_HOST": ("dicom", "host"),
+    "DOSESTREAM_DICOM_PORT": ("dicom", "port"),
+    "DOSESTREAM_DICOM_AE_TITLE": ("dicom", "ae_title"),
+    "DOSESTREAM_PATIENT_KEY_SECRET": ("site", "patient_key_secret"),
+    "DOSESTREAM_CLOCK_INTERVAL_S": ("clock", "interval_s"),
+}
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the file (`path`, else `DOSESTREAM_CONFIG`, else none) and the environment.
+
+    Raises:
+        SettingsError: with every mistake found, each with its line.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or environ.get("DOSESTREAM_CONFIG") or None
+    text = ""
+    if path is not None:
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
+    settings = parse(text, str(path or "dosestream.toml"))
+    mistakes: list[str] = []
+    settings = with_files(settings, Path(path).parent if path is not None else Path(), mistakes)
+    for variable, trail in ENVIRONMENT.items():
+        if value := environ.get(variable):
+            try:
+                settings = _with(settings, trail, value)
+            except ValueError as error:
+                mistakes.append(f"environment: {variable}={value!r} is no {error.args[-1]}")
+    if mistakes:
+        raise SettingsError(mistakes)
+    return settings
+
+
+def _with(part: Any, trail: tuple[str, ...], value: str) -> Any:
+    """The section with the setting at the end of the trail changed.
+
+    Raises:
+        ValueError: the value is not of the setting's type, which the last argument names.
+    """
+    key, *rest = trail
+    old = getattr(part, key)
+    if rest:
+        return replace(part, **{key: _with(old, tuple(rest), value)})
+    try:
+        return replace(part, **{key: type(old)(value)})
+    except ValueError as error:
+        raise ValueError(str(error), type(old).__name__) from None

@@ -1,0 +1,114 @@
+"""What the configuration names by file: read when it is loaded, so that a broken file is a mistake of it."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dosestream.hl7.zsegments import ZContract, event_fields
+from dosestream.mapping.place import DEFAULT
+from dosestream.settings.document import SettingsError, build
+from dosestream.settings.mapping import RuleSettings, rule_mistakes
+from dosestream.settings.mapping_files import with_mapping_files
+from dosestream.settings.sections import MessageProfileSettings, Settings, TlsSettings
+
+
+def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Settings:
+    """The settings with the content of their files; `folder` is where relative paths begin."""
+    settings = replace(settings, mapping=with_mapping_files(settings.mapping, folder, mistakes))
+    settings = replace(settings, mllp=replace(settings.mllp, tls=_tls(settings.mllp.tls, folder, mistakes)))
+    conformance, z_segments = settings.conformance, settings.z_segments
+    if conformance.message_profile:
+        profiles = tuple(_message_profile(one, folder, mistakes) for one in conformance.message_profile)
+        settings = replace(settings, conformance=replace(conformance, message_profile=profiles))
+    if z_segments.folder:
+        found = _contracts(folder / z_segments.folder, mistakes)
+        settings = replace(settings, z_segments=replace(z_segments, contract=(*z_segments.contract, *found)))
+    return _with_contract_rules(settings, mistakes)
+
+
+def _tls(tls: TlsSettings, folder: Path, mistakes: list[str]) -> TlsSettings:
+    """The same with whole paths. The files themselves change without the configuration, and are read by the
+    listener; only that they can be read is looked at here."""
+    whole: dict[str, Any] = {
+        key: str((folder / name).absolute())
+        for key in ("certificate", "key", "client_ca")
+        if (name := getattr(tls, key))
+    }
+    for key, path in whole.items():
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            mistakes.append(f"mllp.tls.{key}: {path}: {_reason(error)}")
+    return replace(tls, **whole)
+
+
+def _with_contract_rules(settings: Settings, mistakes: list[str]) -> Settings:
+    """What the site's contracts give to order events, as rules behind the defaults and below the site's own."""
+    rules = tuple(
+        RuleSettings(source=source, event="order", field=field, paths=(DEFAULT, path))
+        for source, field, path in event_fields(settings.z_segments.contract)
+    )
+    for rule in rules:
+        mistakes += [f"{rule.paths[1]} for {rule.field!r}: {wrong}" for _, wrong in rule_mistakes(rule)]
+    if not rules:
+        return settings
+    return replace(settings, mapping=replace(settings.mapping, rule=(*rules, *settings.mapping.rule)))
+
+
+@cache
+def shipped_contracts() -> tuple[ZContract, ...]:
+    """The contracts of `schemas/z`: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent.parent
+    inside = package / "schemas" / "z"
+    mistakes: list[str] = []
+    found = _contracts(inside if inside.is_dir() else package.parent / "schemas" / "z", mistakes)
+    if mistakes:
+        raise SettingsError(mistakes)
+    return found
+
+
+def contracts(settings: Settings) -> tuple[ZContract, ...]:
+    """Every contract that holds: the shipped ones but those a site wrote its own for, and the site's."""
+    own = settings.z_segments.contract
+    named = {one.segment for one in own}
+    return (*(one for one in shipped_contracts() if one.segment not in named), *own)
+
+
+def _message_profile(
+    one: MessageProfileSettings, folder: Path, mistakes: list[str]
+) -> MessageProfileSettings:
+    # Imported where it is needed: hl7apy takes a while to load.
+    from dosestream.conformance import message_profile
+
+    path = folder / one.file
+    try:
+        text = path.read_text(encoding="utf-8")
+        message_profile.parse(text)
+    except (OSError, ValueError) as error:
+        mistakes.append(f"{path}: {_reason(error)}")
+        return one
+    return replace(one, text=text)
+
+
+def _contracts(folder: Path, mistakes: list[str]) -> tuple[ZContract, ...]:
+    if not folder.is_dir():
+        mistakes.append(f"{folder}: is no folder of Z segment contracts")
+        return ()
+    return tuple(_read_contracts(sorted(folder.glob("*.toml")), mistakes))
+
+
+def _read_contracts(paths: Iterable[Path], mistakes: list[str]) -> Iterable[ZContract]:
+    for path in paths:
+        try:
+            yield build(ZContract, path.read_text(encoding="utf-8"), str(path))
+        except SettingsError as error:
+            mistakes += error.mistakes
+        except (OSError, ValueError) as error:
+            mistakes.append(f"{path}: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    return f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
