@@ -339,6 +339,7 @@ class Hospital:
             scan.counted.clear()
         scan.counted.append(exposures)
         header = self._header(scan, at)
+        self.said.of_dose(header.instance_uid, scan, [exposure.uid for exposure in exposures])
         self._store(scan, header.instance_uid, "dose report", self.write(header, exposures), at, held)
 
     def image(self, scan: Scan, at: int, held: int = 0) -> None:

@@ -22,6 +22,11 @@ def phase(scan: Scan, said: Said, sent: Mapping[str, int], now: int) -> str:
 def _heard(scan: Scan, said: Said, sent: Mapping[str, int]) -> Iterator[int | None]:
     """When each value that the study's row shows was first heard."""
     yield said.first(sent, scan, "arrived", True)
+    for report in scan.counted:
+        uids = [exposure.uid for exposure in report]
+        yield said.first(sent, scan, "totals", frozenset(uids))
+        for uid in uids:
+            yield said.first(sent, scan, "event", uid)
     chart = scan.chart
     if scan.link_state == "linked":
         yield from _of_order(scan.orders[0], said, sent)

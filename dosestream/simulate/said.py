@@ -1,10 +1,10 @@
 """Which message said what of whom: so that it can be told when a value was first heard."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dosestream.simulate.hl7_messages import Person
-from dosestream.simulate.records import Chart, Order
+from dosestream.simulate.records import Chart, Order, Scan
 
 DEMOGRAPHICS = ("name", "birth_date", "sex")
 # Under which attribute an appointment's word on the status is noted: it does not repeat an order message's.
@@ -44,6 +44,12 @@ class Said:
         self.note(name, order, "person", whom)
         self.newest[id(order)] = whom
         self.of_patient(name, order.chart)
+
+    def of_dose(self, name: str, scan: Scan, uids: Sequence[str]) -> None:
+        """A report tells the dose of these irradiation events, and states their totals."""
+        for uid in uids:
+            self.note(name, scan, "event", uid)
+        self.note(name, scan, "totals", frozenset(uids))
 
     def first(self, sent: Mapping[str, int], subject: object, attribute: str, value: Hashable) -> int | None:
         """When a value was first sent (`sent`: message to its first sending), None where it never was."""
