@@ -35,6 +35,9 @@ def demographics_of(event: Patient | Order | Report, rules: Rules) -> Iterator[t
     patient = event.patient
     if patient is None or (isinstance(event, Order) and not rules.orders_update_patients):
         return
+    identities = hl7_identities(rules, event.source, patient)
+    if not identities:
+        return
     rank = RANKS[type(event)]
     who_says = (
         rank,
@@ -48,7 +51,6 @@ def demographics_of(event: Patient | Order | Report, rules: Rules) -> Iterator[t
         said |= presence.folded(event)
         said |= visits.ended(event)
     fold = fold_of(said, *who_says)
-    identities = hl7_identities(rules, event.source, patient)
     if len(identities) == 1 or (isinstance(event, Patient) and event.action == "delete"):
         for identity in identities:
             yield identity, fold
