@@ -1,12 +1,17 @@
 """How fast messages are answered: ingest beside its peers, one broker, one load generator, one run.
 
-    python bench/ingest.py [--peers ingest,raw-only,echo] [--connections 1,16,64,256] [--seconds 3] [--rate 1000]
+    python bench/ingest.py [--peers ingest,raw-only,camel-same] [--connections 1,16,64,256] [--seconds 3] [--rate 1000]
 
 Each server is started alone, warmed up, then driven at each number of connections by `bench/load/Load.java`,
 which waits for every acknowledgement before it sends the next message. Printed per row: messages/s, p50 and
 p99 in ms, CPU of the server per message (user and system, its children with it), what Kafka holds more per
-message, and the rate as a share of the yardstick's (`echo`, which keeps nothing). At the end: ingest at a
-steady rate, and 256 senders that connect at once.
+message, and the rate as a share of the yardstick's (`echo`, which keeps nothing); then how 256 senders fare that
+connect at once, and ingest at a steady rate and beside 500 senders of a byte a second. At the end: how many times
+as fast as each peer ingest is.
+
+Peers: `raw-only` and `camel-raw` store the raw message and no more, `camel-same` stores raw and an event as ingest
+does (HAPI reads the message), `hapi` and `python-hl7` store nothing. Java peers are built by Maven at first
+(`bench/peers/maven.py`); one that cannot be is left out, with the reason.
 
 Everything shares the machine's cores, so compare rows of one run; do not read them as capacity.
 """
@@ -28,6 +33,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from peers.maven import BuildError, class_path
 
 from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
@@ -38,6 +44,8 @@ from dosestream.settings import KafkaSettings
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "load" / "orm.hl7"
 RAW_ONLY = "bench.raw"
+EVENTS = "bench.events"
+QUIET = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m")
 
 
@@ -49,8 +57,9 @@ class Peer:
         command: starts it; `stop` is SIGTERM.
         topics: what it writes for a message.
         environment: what it needs besides.
-        folder: where it runs; None: here.
+        folder: where it runs; None: a folder that is gone afterwards.
         warm_up_s: seconds of load before anything is measured.
+        java: folder under `bench/peers` and main class, where the command is made by Maven.
     """
 
     command: tuple[str, ...]
@@ -58,10 +67,15 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
     warm_up_s: float = 1.0
+    java: tuple[str, str] | None = None
 
 
 def _python(name: str) -> tuple[str, ...]:
     return (sys.executable, str(HERE / "peers" / name))
+
+
+def _java(folder: str, main_class: str, topics: tuple[str, ...] = (), **environment: str) -> Peer:
+    return Peer((), topics, environment, warm_up_s=5.0, java=(folder, main_class))
 
 
 INGEST = (str(Path(sys.executable).with_name("dosestream")), "ingest")
@@ -70,8 +84,28 @@ PEERS: dict[str, Peer] = {
     "echo": Peer(_python("echo.py")),
     "raw-only": Peer(_python("raw_only.py"), (RAW_ONLY,)),
     "ingest": Peer(INGEST, (str(Topic.HL7_RAW), str(Topic.ORDER)), warm_up_s=2.0),
+    # Camel's Kafka component lingers for nothing by default; two milliseconds serve it better under load.
+    "camel-same": _java("camel", "OrderRoute", (RAW_ONLY, EVENTS), LINGER_MS="2"),
+    "camel-same-0": _java("camel", "OrderRoute", (RAW_ONLY, EVENTS), LINGER_MS="0"),
+    "camel-raw": _java("camel", "RawRoute", (RAW_ONLY,), LINGER_MS="2"),
+    "camel-raw-0": _java("camel", "RawRoute", (RAW_ONLY,), LINGER_MS="0"),
+    "hapi": _java("hapi", "Server"),
+    "python-hl7": Peer(_python("hl7_server.py")),
 }
 YARDSTICK = "echo"
+OURS = "ingest"
+
+
+def started_by(peer: Peer) -> tuple[str, ...]:
+    """The command of a peer; one in Java is built first.
+
+    Raises:
+        BuildError: it cannot be had here.
+    """
+    if peer.java is None:
+        return peer.command
+    folder, main_class = peer.java
+    return ("java", QUIET, "-cp", class_path(HERE / "peers" / folder), main_class)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -82,18 +116,18 @@ def cpu_seconds(pid: int) -> float:
     return own + sum(cpu_seconds(int(child)) for child in children)
 
 
+def load_command(port: int, **options: object) -> list[str]:
+    """The load generator against a port."""
+    java = shutil.which("java") or "java"
+    fixed = {"address": f"127.0.0.1:{port}", "template": TEMPLATE}
+    said = [f"{name}={value}" for name, value in {**fixed, **options}.items()]
+    return [java, *JVM, str(HERE / "load" / "Load.java"), *said]
+
+
 def load(port: int, **options: object) -> dict[str, Any]:
     """One run of the load generator; what it printed."""
-    java = shutil.which("java") or "java"
-    command = [
-        java,
-        *JVM,
-        str(HERE / "load" / "Load.java"),
-        f"address=127.0.0.1:{port}",
-        f"template={TEMPLATE}",
-    ]
-    command += [f"{name}={value}" for name, value in options.items()]
-    found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    done = subprocess.run(load_command(port, **options), stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -110,7 +144,8 @@ class Broker:
         create_topics(self.settings, site=False)
         publish_schemas(self.settings)
         admin = AdminClient({"bootstrap.servers": self.settings.bootstrap})
-        admin.create_topics([NewTopic(RAW_ONLY, 4, 1)])[RAW_ONLY].result()
+        for made in admin.create_topics([NewTopic(RAW_ONLY, 4, 1), NewTopic(EVENTS, 4, 1)]).values():
+            made.result()
         self._consumer = Consumer({"bootstrap.servers": self.settings.bootstrap, "group.id": "bench"})
 
     def held(self, topics: tuple[str, ...]) -> int:
@@ -129,17 +164,23 @@ class Broker:
 @contextmanager
 def serving(peer: Peer, broker: Broker, log: Path) -> Iterator[tuple[int, int]]:
     """The peer as a process: its port and its process id."""
+    command = started_by(peer)
     port = ports.free(set())
     environment = {
         "PORT": str(port),
         "DOSESTREAM_MLLP_PORT": str(port),
         "DOSESTREAM_KAFKA": broker.settings.bootstrap,
         "TOPIC": RAW_ONLY,
+        "EVENTS": EVENTS,
         **peer.environment,
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            peer.command, cwd=peer.folder, env={**os.environ, **environment}, stdout=output, stderr=output
+            command,
+            cwd=peer.folder or log.parent,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
         )
     try:
         deadline = time.monotonic() + 60
@@ -149,7 +190,7 @@ def serving(peer: Peer, broker: Broker, log: Path) -> Iterator[tuple[int, int]]:
                 break
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"{peer.command} does not listen: {log.read_text()[-2000:]}") from None
+                    raise SystemExit(f"{command} does not listen: {log.read_text()[-2000:]}") from None
                 time.sleep(0.1)
         yield port, process.pid
     finally:
@@ -177,22 +218,41 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1000.0)
     chosen = parser.parse_args()
     counts = [int(text) for text in chosen.connections.split(",")]
-    yardstick: dict[int, float] = {}
+    rates: dict[str, dict[int, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         broker = Broker(Path(folder) / "kafka")
         try:
             print(HEAD)
             for name in chosen.peers.split(","):
-                peer = PEERS[name]
-                with serving(peer, broker, Path(folder) / f"{name}.log") as (port, pid):
-                    load(port, connections=16, seconds=peer.warm_up_s)
-                    for count in counts:
-                        row(name, peer, broker, port, pid, count, chosen.seconds, yardstick)
-                    if name == "ingest":
-                        steady(port, chosen.rate, chosen.seconds)
-                        crowd(port)
+                measure(name, broker, Path(folder), counts, chosen.seconds, chosen.rate, rates)
+            print(compared(rates, counts))
         finally:
             broker.stop()
+
+
+def measure(
+    name: str,
+    broker: Broker,
+    folder: Path,
+    counts: list[int],
+    seconds: float,
+    rate: float,
+    rates: dict[str, dict[int, float]],
+) -> None:
+    """One server, alone: a line for each number of connections, and what else is asked of it."""
+    peer = PEERS[name]
+    try:
+        with serving(peer, broker, folder / f"{name}.log") as (port, pid):
+            load(port, connections=16, seconds=peer.warm_up_s)
+            for count in counts:
+                row(name, peer, broker, port, pid, count, seconds, rates)
+            if peer.topics:
+                crowd(name, port)
+            if name == OURS:
+                steady(port, rate, seconds)
+                slow_senders(port)
+    except BuildError as reason:
+        print(f"{name:12} is left out: {reason}", flush=True)
 
 
 def row(
@@ -203,16 +263,16 @@ def row(
     pid: int,
     count: int,
     seconds: float,
-    yardstick: dict[int, float],
+    rates: dict[str, dict[int, float]],
 ) -> None:
     """Measure and print one line."""
     load(port, connections=count, seconds=1.0)
     before, spent = broker.held(peer.topics), cpu_seconds(pid)
-    found = load(port, connections=count, seconds=seconds)
+    found = load(port, connections=count, seconds=seconds, timeout=10)
     cpu_us = (cpu_seconds(pid) - spent) / max(1, found["n"]) * 1e6
     kept = (broker.held(peer.topics) - before) / max(1, found["n"])
-    if name == YARDSTICK:
-        yardstick[count] = found["rate"]
+    rates.setdefault(name, {})[count] = found["rate"]
+    yardstick = rates.get(YARDSTICK, {})
     share = f"{found['rate'] / yardstick[count]:9.2f}" if count in yardstick else ""
     wrong = {k: found[k] for k in ("other", "failed", "slow") if found[k]}
     print(
@@ -220,6 +280,20 @@ def row(
         f"{kept:6.2f}{share}  {wrong or ''}",
         flush=True,
     )
+
+
+def compared(rates: dict[str, dict[int, float]], counts: list[int]) -> str:
+    """Rate of ingest over the rate of each other server, a line each."""
+    ours = rates.get(OURS)
+    if ours is None or len(rates) == 1:
+        return ""
+    lines = ["", f"{OURS + ' / peer':16}" + "".join(f"{count:>8}" for count in counts)]
+    lines += [
+        f"{name:16}" + "".join(f"{ours[n] / max(1.0, theirs[n]):8.2f}" for n in counts)
+        for name, theirs in rates.items()
+        if name != OURS
+    ]
+    return "\n".join(lines)
 
 
 def steady(port: int, rate: float, seconds: float) -> None:
@@ -230,10 +304,37 @@ def steady(port: int, rate: float, seconds: float) -> None:
     )
 
 
-def crowd(port: int) -> None:
+def crowd(name: str, port: int) -> None:
     """Senders that all connect at once."""
     found = load(port, connections=256, seconds=1.0)
-    print(f"256 senders at once: the last one had its first answer after {found['first_ms']:.0f} ms")
+    unheard = f", {found['failed']} had none within 20 s" if found["failed"] else ""
+    print(
+        f"{name}: 256 senders at once, the last one had its first answer after {found['first_ms']:.0f} ms{unheard}",
+        flush=True,
+    )
+
+
+def slow_senders(port: int, senders: int = 500, seconds: float = 5.0) -> None:
+    """A healthy sender beside many that send a byte a second."""
+    alone = load(port, connections=1, seconds=seconds, rate=100)
+    letters = b"\x0b" + TEMPLATE.read_bytes()
+    slow = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(senders)]
+    command = load_command(port, connections=1, seconds=seconds, rate=100)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        sent = 0
+        while process.poll() is None:
+            for connection in slow:
+                connection.sendall(letters[sent : sent + 1])
+                time.sleep(1 / senders)
+            sent += 1
+        assert process.stdout is not None
+        beside = json.loads(process.stdout.read())
+    for connection in slow:
+        connection.close()
+    print(
+        f"{OURS} at 100/s over one connection: p99 {alone['p99_ms']:.2f} ms; beside {senders} senders of a byte a "
+        f"second {beside['p99_ms']:.2f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,10 @@
 Starts a broker and a PostgreSQL of its own and fills the topics with the live mix. `dosestream reconciler`
 reads them as in service; a Faust agent with the same consumer, seek and batches reads them and does nothing
 else, before and after it. Events of the first batch are not counted: its end is when the clock starts.
+
+On a machine that does other things the rates tell little. So the processor time of each process is printed
+per event, and what the ratio comes to where nothing else runs: between processes that overlap as far as there
+are processors for them, and none that wait for each other at all.
 """
 
 import argparse
@@ -38,6 +42,7 @@ from services.reconciler.shell import BATCH, WITHIN_S, subscribe
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 60.0
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 # Seconds since 1970 and how many events were through by then, ascending.
 Progress = Sequence[tuple[float, int]]
 
@@ -59,6 +64,8 @@ def bare(kafka: KafkaSettings, group: str, count: int, result: Path) -> None:
         async for events in stream.noack_take(BATCH, within=WITHIN_S):
             seen += len(events)
             progress.append((time.time(), seen))
+            if len(progress) == 1:
+                ready.write(result.with_suffix(".started"), {"seen": seen})
             if seen >= count and not result.exists():
                 ready.write(result, {"progress": progress})
 
@@ -68,8 +75,8 @@ def bare(kafka: KafkaSettings, group: str, count: int, result: Path) -> None:
 
 
 @contextmanager
-def broker(folder: Path) -> Iterator[KafkaSettings]:
-    """A broker of its own with every topic and schema."""
+def broker(folder: Path) -> Iterator[tuple[KafkaSettings, int]]:
+    """A broker of its own with every topic and schema, and its process."""
     taken: set[int] = set()
     server = EmbeddedKafka(folder, KafkaSettings(), ports.free(taken), ports.free(taken))
     server.prepare()
@@ -78,7 +85,8 @@ def broker(folder: Path) -> Iterator[KafkaSettings]:
         server.wait_ready()
         create_topics(server.client_settings(), site=False)
         publish_schemas(server.client_settings())
-        yield server.client_settings()
+        assert server.process is not None
+        yield server.client_settings(), server.process.pid
     finally:
         server.stop()
 
@@ -119,31 +127,88 @@ def wait_until(true: Callable[[], bool], process: Process, log: Path) -> None:
         time.sleep(0.1)
 
 
-def measure_bare(folder: Path, kafka: KafkaSettings, group: str, count: int) -> float:
-    """Events per second of an agent that does nothing."""
+def used(pid: int) -> float:
+    """Seconds of processor time that a process has used; 0 where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(n) for t in Path(f"/proc/{pid}/task").iterdir() for n in (t / "children").read_text().split()]
+
+
+def cost(before: Mapping[str, float], after: Mapping[str, float], events: int) -> dict[str, float]:
+    """Microseconds of processor time an event, by process."""
+    return {name: (after[name] - before[name]) / events * 1e6 for name in after}
+
+
+def quiet(spent: Mapping[str, float]) -> float:
+    """Microseconds an event takes at least on this machine alone: its busiest process, or all of them on its
+    processors, whichever is more."""
+    return max(max(spent.values()), sum(spent.values()) / (os.cpu_count() or 1))
+
+
+def measure_bare(
+    folder: Path, kafka: KafkaSettings, group: str, count: int, server: int
+) -> tuple[float, dict[str, float]]:
+    """Events per second of an agent that does nothing, and what they cost."""
     result = folder / f"{group}.json"
     command = [sys.executable, str(Path(__file__).resolve()), "--events", str(count), "--bare", str(result)]
     with child(folder, group, command, {"DOSESTREAM_KAFKA": kafka.bootstrap}) as process:
+
+        def spent() -> dict[str, float]:
+            return {"Faust": used(process.pid), "broker": used(server)}
+
+        started = folder / f"{group}.started"
+        wait_until(started.exists, process, folder / f"{group}.log")
+        seen, before = json.loads(started.read_text())["seen"], spent()
         wait_until(result.exists, process, folder / f"{group}.log")
-    return rate(json.loads(result.read_text())["progress"])
+        progress = json.loads(result.read_text())["progress"]
+        return rate(progress), cost(before, spent(), progress[-1][1] - seen)
 
 
-def measure_live(folder: Path, kafka: KafkaSettings, url: str, count: int) -> float:
-    """Events per second of the reconciler, by the commit timestamps of the rows of its message index."""
+def measure_live(
+    folder: Path, kafka: KafkaSettings, url: str, count: int, server: int
+) -> tuple[float, dict[str, float]]:
+    """Events per second of the reconciler, by the commit timestamps of the rows of its message index, and what
+    they cost."""
     command = [sys.executable, str(Path(sys.executable).with_name("dosestream")), "reconciler"]
     env = {"DOSESTREAM_KAFKA": kafka.bootstrap, "DOSESTREAM_POSTGRES": url}
     with psycopg.connect(url, autocommit=True) as connection, child(folder, "live", command, env) as process:
 
-        def done() -> bool:
+        def committed() -> int:
             row = connection.execute("SELECT count(*) FROM dosestream_g1.message").fetchone()
-            return row is not None and int(str(row[0])) >= count
+            return 0 if row is None else int(str(row[0]))
 
-        wait_until(done, process, folder / "live.log")
+        def spent() -> dict[str, float]:
+            sessions = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchall()
+            return {
+                "Faust": used(process.pid),
+                "engine": sum(map(used, children(process.pid))),
+                "PostgreSQL": sum(used(int(str(pid))) for (pid,) in sessions),
+                "broker": used(server),
+            }
+
+        wait_until(lambda: committed() > 0, process, folder / "live.log")
+        seen, before = committed(), spent()
+        wait_until(lambda: committed() >= count, process, folder / "live.log")
+        costs = cost(before, spent(), committed() - seen)
         commits = connection.execute(
             "SELECT extract(epoch FROM at)::float8, (sum(count(*)) OVER (ORDER BY at))::int "
             "FROM dosestream_g1.message, pg_xact_commit_timestamp(xmin) AS at GROUP BY at ORDER BY at"
         ).fetchall()
-    return rate([(float(str(at)), int(str(number))) for at, number in commits])
+    return rate([(float(str(at)), int(str(number))) for at, number in commits]), costs
+
+
+def shown(spent: Mapping[str, float]) -> str:
+    """Costs in a line."""
+    return ", ".join(f"{name} {micros:.0f}" for name, micros in spent.items())
 
 
 def main() -> None:
@@ -155,15 +220,25 @@ def main() -> None:
     if chosen.bare is not None:
         bare(settings.load().kafka, chosen.bare.stem, chosen.events, chosen.bare)
         return
-    with tempfile.TemporaryDirectory() as name, broker(Path(name) / "kafka") as kafka, databases() as make:
-        folder = Path(name)
-        fill(kafka, chosen.events)
-        bares = [measure_bare(folder, kafka, "bare-before", chosen.events)]
-        live = measure_live(folder, kafka, make(), chosen.events)
-        bares.append(measure_bare(folder, kafka, "bare-after", chosen.events))
-    print(f"Faust, doing nothing: {bares[0]:,.0f} events/s before, {bares[1]:,.0f} after")
-    print(f"reconciler, a backlog of {chosen.events:,}: {live:,.0f} events/s to committed rows")
-    print(f"ratio {live / mean(bares):.2f} (aim: 0.5 or more)")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        broker(Path(name) / "kafka") as (kafka, server),
+        databases() as make,
+    ):
+        folder, count = Path(name), chosen.events
+        fill(kafka, count)
+        before, idle = measure_bare(folder, kafka, "bare-before", count, server)
+        live, busy = measure_live(folder, kafka, make(), count, server)
+        after, again = measure_bare(folder, kafka, "bare-after", count, server)
+    alone = {name: mean((idle[name], again[name])) for name in idle}
+    print(f"Faust, doing nothing: {before:,.0f} events/s before, {after:,.0f} after")
+    print(f"reconciler, a backlog of {count:,}: {live:,.0f} events/s to committed rows")
+    print(f"ratio {live / mean((before, after)):.2f} (aim: 0.5 or more)")
+    print(f"processor time, us an event: doing nothing {shown(alone)}; reconciler {shown(busy)}")
+    print(
+        f"on a machine of {os.cpu_count()} processors that does nothing else, at most: "
+        f"{1e6 / quiet(alone):,.0f} and {1e6 / quiet(busy):,.0f} events/s, ratio {quiet(alone) / quiet(busy):.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from time import time_ns
 
+from dosestream.admission import PEER_NOT_ALLOWED
 from dosestream.embedded.errors import StackError
 from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash
@@ -72,6 +73,8 @@ def _batches(rejections: Sequence[Rejection]) -> Iterator[Sequence[Rejection]]:
 def _interpret(one: Rejection, settings: Settings, codec: Codec, reader: PartitionReader) -> Outcome:
     if one.raw_offset < 0:
         return Outcome(one, why="its bytes were never a whole message: the sender has to send it again")
+    if one.code == PEER_NOT_ALLOWED:
+        return Outcome(one, why=f"{one.code}: its source has to send it itself")
     if one.transport == "dicom":
         return _interpret_dicom(one, settings, codec, reader)
     return interpret_hl7(one, settings, codec)

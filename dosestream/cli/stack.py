@@ -146,7 +146,7 @@ class Stack:
         dicom = self.wanted.settings.dicom
         return {
             "mllp": {"host": self._host("ingest"), "port": self.ports["mllp"]},
-            "mllp_tls": None,
+            "mllp_tls": self._mllp_tls(),
             "dicom": {
                 "host": self._host("arrivals"),
                 "port": self.ports["dicom"],
@@ -173,6 +173,7 @@ class Stack:
             "DOSESTREAM_KAFKA": self.kafka_address,
             "DOSESTREAM_POSTGRES": self.postgres_url,
             "DOSESTREAM_MLLP_PORT": str(self.ports["mllp"]),
+            **({"DOSESTREAM_MLLP_TLS_PORT": str(self.ports["mllp_tls"])} if "mllp_tls" in self.ports else {}),
             "DOSESTREAM_DICOM_PORT": str(self.ports["dicom"]),
             "DOSESTREAM_WORKLIST_PORT": str(self.ports["worklist"]),
             "DOSESTREAM_REPEATS": str(self.folder.path / "repeats"),
@@ -192,6 +193,8 @@ class Stack:
             ("dicom", settings.dicom.port, "DICOM", wanted.free_ports),
             ("worklist", settings.worklist.port, "the DICOM worklist", wanted.free_ports),
         ]
+        if settings.mllp.tls.certificate:
+            listeners.append(("mllp_tls", settings.mllp.tls.port, "HL7 over TLS (MLLP)", wanted.free_ports))
         if wanted.kafka is None:
             listeners.append(("kafka", KAFKA_PORT, "Kafka", wanted.free_ports))
             # Nobody but the broker itself talks to this one.
@@ -272,9 +275,13 @@ class Stack:
             "arrivals": settings.dicom.host,
             "worklist": settings.worklist.host,
         }
-        host = hosts[name]
-        # Where a client on this machine reaches a listener on every address.
-        return ports.LOOPBACK if host in ("", "0.0.0.0", "::") else host
+        return _reached(hosts[name])
+
+    def _mllp_tls(self) -> dict[str, object] | None:
+        mllp = self.wanted.settings.mllp
+        if "mllp_tls" not in self.ports:
+            return None
+        return {"host": _reached(mllp.tls.host or mllp.host), "port": self.ports["mllp_tls"]}
 
     def _changed(self, charge: Charge, change: Change) -> None:
         if change is Change.DIED:
@@ -296,6 +303,11 @@ class Stack:
         # Only `status` reads it, and a full disk is no reason to stop.
         with contextlib.suppress(OSError):
             ready.write(self.folder.run / "services.json", known)
+
+
+def _reached(host: str) -> str:
+    """Where a client on this machine reaches a listener, also one on every address."""
+    return ports.LOOPBACK if host in ("", "0.0.0.0", "::") else host
 
 
 def _server_charge(name: str, server: EmbeddedKafka | EmbeddedPostgres) -> Charge:

@@ -53,9 +53,10 @@ def find(ready_file: Path | None, environ: Mapping[str, str] = os.environ) -> di
     from dosestream.settings import load
 
     settings = load(environ=environ)
+    tls = settings.mllp.tls
     return {
         "mllp": {"host": settings.mllp.host, "port": settings.mllp.port},
-        "mllp_tls": None,
+        "mllp_tls": {"host": tls.host or settings.mllp.host, "port": tls.port} if tls.certificate else None,
         "dicom": {
             "host": settings.dicom.host,
             "port": settings.dicom.port,

@@ -1,6 +1,7 @@
 """An MLLP client: sends HL7 messages one by one and reads their answers."""
 
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -27,10 +28,20 @@ class MllpSender:
     """One connection to a listener, opened when needed and again after a failure.
 
     Use as a context manager: `with MllpSender(host, port) as sender: answer = sender.send(message)`.
+    With `tls` it speaks TLS; the listener's certificate must be for `server_name`, else for the host.
     """
 
-    def __init__(self, host: str, port: int, timeout_s: float = 15.0) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        timeout_s: float = 15.0,
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "",
+    ) -> None:
         self._address = (host, port)
+        self._tls = tls
+        self._server_name = server_name or host
         self._timeout_s = timeout_s
         self._socket: socket.socket | None = None
         self._framer = Framer(MAX_ANSWER_BYTES)
@@ -76,12 +87,22 @@ class MllpSender:
     def _write(self, data: bytes) -> None:
         try:
             if self._socket is None:
-                self._socket = socket.create_connection(self._address, self._timeout_s)
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._socket = self._connect()
             self._socket.settimeout(self._timeout_s)
             self._socket.sendall(data)
         except OSError as error:
             self._fail(error)
+
+    def _connect(self) -> socket.socket:
+        plain = socket.create_connection(self._address, self._timeout_s)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is None:
+            return plain
+        try:
+            return self._tls.wrap_socket(plain, server_hostname=self._server_name)
+        except OSError:
+            plain.close()
+            raise
 
     def _read(self, deadline: float) -> bytes:
         assert self._socket is not None
@@ -106,6 +127,26 @@ class MllpSender:
         raise SendError(f"{host}:{port}: {reason}") from error
 
 
+def tls_context(
+    ca: Path | None = None, certificate: Path | None = None, key: Path | None = None
+) -> ssl.SSLContext:
+    """TLS 1.2 or newer as a client: `ca` are the authorities to trust (else the system's), `certificate` and
+    `key` what to show to a listener that asks.
+
+    Raises:
+        SendError: one of the files cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate is not None:
+            context.load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        files = ", ".join(str(path) for path in (ca, certificate, key) if path is not None)
+        raise SendError(f"{files}: of no use for TLS: {error.strerror or error}") from error
+    return context
+
+
 def code(answer: bytes) -> str:
     """MSA-1 of an answer; empty where there is none."""
     return _msa(answer, 1).decode("latin-1")
@@ -116,14 +157,21 @@ def control_id(answer: bytes) -> bytes:
     return _msa(answer, 2)
 
 
-def send_files(files: Iterable[Path], host: str, port: int, timeout_s: float = 15.0) -> int:
+def send_files(
+    files: Iterable[Path],
+    host: str,
+    port: int,
+    timeout_s: float = 15.0,
+    tls: ssl.SSLContext | None = None,
+    server_name: str = "",
+) -> int:
     """Send every message of the files (folders: their `*.hl7` and `*.txt`) over one connection.
 
     Prints a line per message: file, MSH-10, code. Returns 1 when a message was refused or not answered, a
     file could not be read, or there was nothing to send; else 0.
     """
     sent = refused = 0
-    with MllpSender(host, port, timeout_s) as sender:
+    with MllpSender(host, port, timeout_s, tls, server_name) as sender:
         for path in _walk(files):
             try:
                 data = path.read_bytes()

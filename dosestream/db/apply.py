@@ -5,19 +5,22 @@ A crash at any point repeats no effect and loses nothing: the transaction is the
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import psycopg
 from psycopg import Connection, Cursor
 
-from dosestream.db import dose, ledger, patients, reports, rows, sources
-from dosestream.db.groups import Filed, file_facts, join, load_groups
+from dosestream.db import dose, facts, ledger, patients, reports, rows, sources
+from dosestream.db.facts import AtHand, Filed
+from dosestream.db.groups import file_facts, join
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
 from dosestream.db.pipeline import transaction
 from dosestream.db.records import Decoded
-from dosestream.db.values import EPOCH, iso_time, without_nul
+from dosestream.db.values import EPOCH, bigint_array, iso_time, text_array
 from dosestream.events.codec import Codec
 from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
+from dosestream.kafka.records import Record
 from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.decisions import decision_keys
@@ -35,7 +38,7 @@ Row = tuple[object, ...]
 Message = Patient | Order | Study | Appointment | Report
 # Groups derived again in one transaction when a patient, the clock or the rules changed: an event behind it
 # waits no longer than for these.
-BOUNDED = 50
+BOUNDED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,17 @@ class _Sorted:
     tick: int | None = None
 
 
-def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
+# What connects the facts of groups.
+KEYS: Mapping[type, Callable[[Any, Rules], Sequence[str]]] = {
+    Order: order_keys,
+    Study: study_keys,
+    Decision: decision_keys,
+    Appointment: appointment_keys,
+    Report: report_keys,
+}
+
+
+def _sort(batch: Iterable[Decoded], rules: Rules, fresh: Collection[str]) -> _Sorted:
     out = _Sorted()
     for item in batch:
         event = item.event
@@ -76,19 +89,11 @@ def _sort(batch: Iterable[Decoded], rules: Rules) -> _Sorted:
                 out.said[identity] = fold if known is None else merge(known, fold)
         if isinstance(event, Patient | Decision):
             out.bonds += bonds_of(event, rules)
-        if isinstance(event, Order):
-            out.facts.append(Filed(event, order_keys(event, rules), None))
-        elif isinstance(event, Study):
-            value = item.record.value if event.dose is not None else None
-            out.facts.append(Filed(event, study_keys(event, rules), value))
-        elif isinstance(event, Decision):
-            if keys := decision_keys(event, rules):
-                out.facts.append(Filed(event, keys, None))
-        elif isinstance(event, Appointment):
-            if keys := appointment_keys(event, rules):
-                out.facts.append(Filed(event, keys, None))
-        elif isinstance(event, Report):
-            out.facts.append(Filed(event, report_keys(event, rules), item.record.value))
+        if isinstance(event, Order | Study | Decision | Appointment | Report):
+            keys = KEYS[type(event)](event, rules)
+            # An order, a study or a report that names nothing is a group of its own.
+            if keys or not isinstance(event, Decision | Appointment):
+                out.facts.append(Filed(event, keys, item.record.value or b"", event.event_id in fresh))
     return out
 
 
@@ -141,8 +146,8 @@ def _apply(
     enter_live_generation(cursor)
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
-    heard = _index(cursor, due)
-    work = _sort(heard, rules)
+    heard, fresh = _index(cursor, due)
+    work = _sort(heard, rules, fresh)
     _quarantine(cursor, work.unreadable)
     named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
@@ -150,22 +155,22 @@ def _apply(
         more_keys | {key for fact in work.facts for key in fact.keys} | {patients.lock_key(p) for p in named}
     )
     locks.members({group for group in locks.groups.values() if group is not None})
-    groups = file_facts(cursor, locks, work.facts)
+    groups, at_hand = file_facts(cursor, locks, work.facts)
     if work.tick is not None:
         _tick(cursor, work.tick)
     patients.store_bonds(cursor, work.bonds)
     known = patients.Known()
     # Read before the patients' rows are written: the server writes them while rows are derived here.
     now = _now(cursor)
-    fresh = _load(cursor, locks, known, rules, groups)
+    loaded = _load(cursor, locks, known, codec, rules, groups, at_hand)
     touched = patients.store_patients(cursor, locks, known, work.said, work.bonds, rules)
     if touched:
         cursor.execute(
-            "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s) AND NOT grp = ANY(%s) "
-            "ORDER BY grp ON CONFLICT DO NOTHING",
-            (sorted(touched), list(groups)),
+            "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s::text[]) "
+            "AND grp <> ALL(%s::bigint[]) ORDER BY grp ON CONFLICT DO NOTHING",
+            (text_array(touched), bigint_array(groups)),
         )
-    changed = _derive(cursor, locks, known, codec, rules, fresh, now)
+    changed = _derive(cursor, locks, known, codec, rules, loaded, now, at_hand)
     ledger.advance(cursor, positions)
     sources.advance(cursor, marks(item.event for item in heard if isinstance(item.event, Message)), rules)
     return Applied(len(due), len(groups), changed, len(work.unreadable))
@@ -195,7 +200,8 @@ def derive_dirty(
                 cursor.execute("SELECT key FROM identifier WHERE grp = ANY(%s)", (list(groups),))
                 locks.take(keys | {str(row[0]) for row in cursor.fetchall()})
                 known, now = patients.Known(), _now(cursor)
-                _derive(cursor, locks, known, codec, rules, _load(cursor, locks, known, rules, groups), now)
+                loaded = _load(cursor, locks, known, codec, rules, groups, {})
+                _derive(cursor, locks, known, codec, rules, loaded, now, {})
                 cursor.execute("DELETE FROM dirty WHERE grp = ANY(%s)", (list(groups),))
             return len(groups)
         except RestartError as restart:
@@ -225,10 +231,16 @@ class _Loaded:
 
 
 def _load(
-    cursor: Cursor[Row], locks: Locks, known: patients.Known, rules: Rules, groups: Collection[int]
+    cursor: Cursor[Row],
+    locks: Locks,
+    known: patients.Known,
+    codec: Codec,
+    rules: Rules,
+    groups: Collection[int],
+    at_hand: Mapping[str, AtHand],
 ) -> _Loaded:
     """Groups, and into `known` what is known of everyone they name."""
-    loaded = load_groups(cursor, groups)
+    loaded = facts.load(cursor, codec, groups, at_hand)
     named = {number: patients_named(group, rules) for number, group in loaded.items()}
     known.load_locked(cursor, locks, {p for those in named.values() for p in those})
     return _Loaded(loaded, named)
@@ -242,6 +254,7 @@ def _derive(
     rules: Rules,
     fresh: _Loaded,
     now: int,
+    at_hand: Mapping[str, AtHand],
 ) -> int:
     """Derive and write the rows of these groups, and of those they meet; returns how many studies changed."""
     if not fresh.groups:
@@ -261,8 +274,8 @@ def _derive(
                 kept.pop(gone, None)
         if not moved:
             break
-        fresh = _load(cursor, locks, known, rules, set(moved.values()))
-    doses = dose.summaries(cursor, codec, loaded, rules)
+        fresh = _load(cursor, locks, known, codec, rules, set(moved.values()), {})
+    doses = dose.summaries(cursor, codec, loaded, rules, at_hand)
     reports.write(cursor, codec, loaded, derived)
     return rows.write(cursor, derived, doses, depending, rules.hash)
 
@@ -301,37 +314,42 @@ def _quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
         )
 
 
-def _index(cursor: Cursor[Row], due: Sequence[Decoded]) -> list[Decoded]:
+def _index(cursor: Cursor[Row], due: Sequence[Decoded]) -> tuple[list[Decoded], Collection[str]]:
     """Note every event in the message index; returns the batch with every repeat at its first receipt, so that
-    a message heard again says nothing it had not said."""
-    messages = [(item, item.event) for item in due if isinstance(item.event, Message)]
-    if not messages:
-        return list(due)
-    first: dict[str, dict[str, object]] = {}
-    receipts: dict[str, int] = {}
-    for item, event in sorted(messages, key=lambda pair: pair[1].received_at, reverse=True):
-        receipts[event.event_id] = event.received_at
-        first[event.event_id] = {
-            "event_id": event.event_id,
-            "topic": item.record.partition.topic,
-            "partition": item.record.partition.number,
-            "offset": item.record.offset,
-            "source": event.source,
-            "control_id": event.control_id,
-            "message_type": event.message_type,
-            "received_at": iso_time(event.received_at),
-        }
-    names = 'event_id, topic, partition, "offset", source, control_id, message_type, received_at'
+    a message heard again says nothing it had not said, and the events that were not heard before."""
+    first: dict[str, tuple[Record, Message]] = {}
+    for item in due:
+        event = item.event
+        if isinstance(event, Message):
+            known = first.get(event.event_id)
+            if known is None or event.received_at < known[1].received_at:
+                first[event.event_id] = (item.record, event)
+    if not first:
+        return list(due), ()
     cursor.execute(
-        "WITH given AS (SELECT * FROM jsonb_populate_recordset(NULL::message, %s::jsonb)), stored AS ("
-        f"INSERT INTO message ({names}) SELECT {names} FROM given ON CONFLICT (event_id) DO UPDATE "
-        "SET received_at = least(excluded.received_at, message.received_at) RETURNING event_id, received_at) "
-        "SELECT event_id, (extract(epoch FROM stored.received_at) * 1000000)::bigint "
-        "FROM stored JOIN given USING (event_id) WHERE stored.received_at < given.received_at",
-        (without_nul(list(first.values())),),
+        "WITH stored AS ("
+        'INSERT INTO message (event_id, topic, partition, "offset", source, control_id, message_type, received_at) '
+        "SELECT event_id, topic, part, off, source, control, kind, 'epoch'::timestamptz + at * interval '1 microsecond' "
+        "FROM unnest(%s::text[], %s::text[], %s::int[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[]) "
+        "AS n (event_id, topic, part, off, source, control, kind, at) ON CONFLICT (event_id) DO UPDATE "
+        "SET received_at = least(excluded.received_at, message.received_at) "
+        # A row that was there is locked before it is written again.
+        "RETURNING event_id, received_at, xmax <> 0 AS repeated) "
+        "SELECT event_id, (extract(epoch FROM received_at) * 1000000)::bigint FROM stored WHERE repeated",
+        (
+            text_array(first),
+            text_array(record.partition.topic for record, _ in first.values()),
+            bigint_array(record.partition.number for record, _ in first.values()),
+            bigint_array(record.offset for record, _ in first.values()),
+            text_array(event.source for _, event in first.values()),
+            text_array(event.control_id for _, event in first.values()),
+            text_array(event.message_type for _, event in first.values()),
+            bigint_array(event.received_at for _, event in first.values()),
+        ),
     )
-    receipts |= {str(event_id): int(str(at)) for event_id, at in cursor.fetchall()}
-    return [_first_heard(item, receipts) for item in due]
+    repeated = {str(event_id): int(str(at)) for event_id, at in cursor.fetchall()}
+    receipts = {event_id: event.received_at for event_id, (_, event) in first.items()} | repeated
+    return [_first_heard(item, receipts) for item in due], first.keys() - repeated.keys()
 
 
 def _first_heard(item: Decoded, receipts: Mapping[str, int]) -> Decoded:

@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import cast
 
 import orjson
 from psycopg import Cursor
 
-from dosestream.db.values import columns, iso_time, without_nul
+from dosestream.db.facts import AtHand, studies
+from dosestream.db.values import bigint_array, columns, iso_time, text_array, without_nul
 from dosestream.events.codec import Codec
-from dosestream.events.records import IrradiationEvent, OrganDose, Study
+from dosestream.events.records import IrradiationEvent, OrganDose
 from dosestream.reconcile.derive import Group
 from dosestream.reconcile.dose_sources import SOURCES
 from dosestream.reconcile.facts import study_fact
@@ -26,9 +26,14 @@ DERIVATION = 2
 
 
 def summaries(
-    cursor: Cursor[Row], codec: Codec, groups: Mapping[int, Group], rules: Rules
+    cursor: Cursor[Row],
+    codec: Codec,
+    groups: Mapping[int, Group],
+    rules: Rules,
+    at_hand: Mapping[str, AtHand],
 ) -> dict[str, DoseSummary]:
-    """Dose columns by study for all studies of these groups; what changed is written on the way."""
+    """Dose columns by study for all studies of these groups; what changed is written on the way. Facts at hand
+    are not read again."""
     stored = _stored(cursor, groups)
     found: dict[str, DoseSummary] = {}
     stale: dict[str, tuple[int, str, list[str], str | None]] = {}
@@ -54,14 +59,14 @@ def summaries(
             else:
                 stale[uid] = (number, key, reports, modality)
     if stale:
-        found |= _derive_again(cursor, codec, rules, stale)
+        found |= _derive_again(cursor, codec, rules, stale, at_hand)
     return found
 
 
 def _stored(cursor: Cursor[Row], groups: Collection[int]) -> dict[str, tuple[str, DoseSummary]]:
     cursor.execute(
-        "SELECT study_instance_uid, dose_key, summary::text FROM study_dose WHERE grp = ANY(%s)",
-        (list(groups),),
+        "SELECT study_instance_uid, dose_key, summary::text FROM study_dose WHERE grp = ANY(%s::bigint[])",
+        (bigint_array(groups),),
     )
     return {
         str(uid): (str(key), DoseSummary(**orjson.loads(str(summary))))
@@ -74,14 +79,10 @@ def _derive_again(
     codec: Codec,
     rules: Rules,
     stale: Mapping[str, tuple[int, str, Sequence[str], str | None]],
+    at_hand: Mapping[str, AtHand],
 ) -> dict[str, DoseSummary]:
     wanted = [event_id for _, _, reports, _ in stale.values() for event_id in reports]
-    cursor.execute("SELECT event_id, value FROM fact WHERE event_id = ANY(%s)", (wanted,))
-    events = {
-        str(event_id): codec.decode(bytes(cast(bytes, value)), Study)
-        for event_id, value in cursor.fetchall()
-        if value is not None
-    }
+    events = studies(cursor, codec, wanted, at_hand)
     derived: dict[str, StudyDose] = {}
     for uid, (_, _, reports, modality) in stale.items():
         read = [
@@ -111,15 +112,15 @@ def _derive_again(
 
 def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
     """Replace the rows of these studies."""
-    studies = derived.items()
+    studied = derived.items()
     tables: dict[str, list[dict[str, object]]] = {
         "dose_total": [columns(total) for dose in derived.values() for total in dose.totals],
         "irradiation_event": [
-            _event_row(uid, sop, dose, e) for uid, dose in studies for sop, e in dose.events
+            _event_row(uid, sop, dose, e) for uid, dose in studied for sop, e in dose.events
         ],
         "xray_source": [
             {"study_instance_uid": uid, "irradiation_event_uid": e.irradiation_event_uid, **source.to_datum()}
-            for uid, dose in studies
+            for uid, dose in studied
             for _, e in dose.events
             for source in e.sources
         ],
@@ -130,7 +131,7 @@ def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
                 "number": number,
                 **_filled(check.to_datum()),
             }
-            for uid, dose in studies
+            for uid, dose in studied
             for _, e in dose.events
             for number, check in enumerate(e.dose_checks, start=1)
         ],
@@ -144,7 +145,7 @@ def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
                 "started_at": iso_time(one.started_at),
                 "ended_at": iso_time(one.ended_at),
             }
-            for uid, dose in studies
+            for uid, dose in studied
             for number, (sop, one) in enumerate(dose.administrations, start=1)
         ],
         "organ_dose": [
@@ -154,17 +155,19 @@ def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
                 "number": number,
                 **_filled(organ.to_datum()),
             }
-            for uid, dose in studies
+            for uid, dose in studied
             for number, (sop, organ) in enumerate(_organs(dose), start=1)
         ],
         "unread": [
             {"study_instance_uid": uid, "sop_instance_uid": sop, "item": item}
-            for uid, dose in studies
+            for uid, dose in studied
             for sop, item in dose.unread
         ],
     }
     for table, rows in tables.items():
-        cursor.execute(f"DELETE FROM {table} WHERE study_instance_uid = ANY(%s)", (list(derived),))
+        cursor.execute(
+            f"DELETE FROM {table} WHERE study_instance_uid = ANY(%s::text[])", (text_array(derived),)
+        )
         if rows:
             cursor.execute(
                 f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)",

@@ -1,25 +1,17 @@
 """Groups of facts: joined where events share identifiers; identifiers and facts are relabelled when groups meet."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
 
-import orjson
 from psycopg import Cursor
 
+from dosestream.db.facts import AtHand, Filed, store
 from dosestream.db.locking import Locks
-from dosestream.db.values import without_nul
-from dosestream.events.records import Appointment, Decision, Order, Report, Study
-from dosestream.reconcile import dose_words
+from dosestream.db.values import bigint_array, text_array
 from dosestream.reconcile.components import Components
-from dosestream.reconcile.derive import Group
-from dosestream.reconcile.reports import without_text
 
 Row = tuple[object, ...]
 # Prefixes of keys that are derived, not named by facts: the window's and those of duplicate orders.
 MEETING = frozenset({"w:", "d:"})
-# Where a header keeps the words of the dose that was left out; headers of before have none.
-WORDS = "dose_words"
 # Tables whose rows carry their group.
 GROUPED = (
     "fact",
@@ -34,32 +26,16 @@ GROUPED = (
 )
 
 
-Fact = Order | Study | Decision | Appointment | Report
-KINDS: dict[type[Fact], str] = {
-    Order: "order",
-    Study: "study",
-    Decision: "decision",
-    Appointment: "appointment",
-    Report: "report",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Filed:
-    """One order, study, decision, appointment or report with the identifiers that connect it and its record's bytes."""
-
-    event: Fact
-    keys: Sequence[str]
-    value: bytes | None
-
-
-def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set[int]:
-    """Store facts in their groups, joining groups that now belong together; returns the groups touched.
+def file_facts(
+    cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]
+) -> tuple[set[int], dict[str, AtHand]]:
+    """Store facts in their groups, joining groups that now belong together; returns the groups touched and the
+    facts that need not be loaded.
 
     The facts' keys must be locked.
     """
     if not facts:
-        return set()
+        return set(), {}
     joined: Components[str | int] = Components()
     for fact in facts:
         # An event that names nothing is a group of its own, known by its id.
@@ -83,39 +59,11 @@ def file_facts(cursor: Cursor[Row], locks: Locks, facts: Sequence[Filed]) -> set
     if changed:
         cursor.execute(
             "UPDATE identifier i SET grp = n.grp FROM unnest(%s::text[], %s::bigint[]) AS n (key, grp) WHERE i.key = n.key",
-            (list(changed), list(changed.values())),
+            (text_array(changed), bigint_array(changed.values())),
         )
         locks.groups.update(changed)
-    rows = {
-        fact.event.event_id: {
-            "event_id": fact.event.event_id,
-            "kind": KINDS[type(fact.event)],
-            "grp": group_of[joined.find(f"e:{fact.event.event_id}")],
-            "received_at": fact.event.received_at,
-            "header": _header(fact.event),
-            "value": None if fact.value is None else "\\x" + fact.value.hex(),
-        }
-        for fact in sorted(facts, key=lambda f: f.event.received_at, reverse=True)
-    }
-    cursor.execute(
-        "INSERT INTO fact SELECT * FROM jsonb_populate_recordset(NULL::fact, %s::jsonb) "
-        "ON CONFLICT (event_id) DO UPDATE SET received_at = excluded.received_at "
-        "WHERE excluded.received_at < fact.received_at",
-        (without_nul(list(rows.values())),),
-    )
-    return set(group_of.values())
-
-
-def _header(event: Fact) -> dict[str, object]:
-    """The event as derivation reads it: of a dose report what kind it is, with words for its events and
-    totals in their place; of a report a digest of its text."""
-    datum = (without_text(event) if isinstance(event, Report) else event).to_datum()
-    if datum.get("dose") is not None:
-        datum["dose"] |= {
-            name: [] for name in ("events", "totals", "unread", "administrations", "organ_doses")
-        }
-        datum[WORDS] = dose_words.written(cast(Study, event))
-    return datum
+    home = {fact.event.event_id: group_of[joined.find(f"e:{fact.event.event_id}")] for fact in facts}
+    return set(group_of.values()), store(cursor, facts, home)
 
 
 def join(cursor: Cursor[Row], locks: Locks, wanted: Mapping[int, Collection[str]]) -> dict[int, int]:
@@ -152,7 +100,7 @@ def join(cursor: Cursor[Row], locks: Locks, wanted: Mapping[int, Collection[str]
     if changed:
         cursor.execute(
             "UPDATE identifier i SET grp = n.grp FROM unnest(%s::text[], %s::bigint[]) AS n (key, grp) WHERE i.key = n.key",
-            (list(changed), list(changed.values())),
+            (text_array(changed), bigint_array(changed.values())),
         )
         locks.groups.update(changed)
     return moved
@@ -183,33 +131,3 @@ def _relabel(cursor: Cursor[Row], locks: Locks, renamed: Mapping[int, int]) -> N
     for key, group in locks.groups.items():
         if group in moved:
             locks.groups[key] = moved[group]
-
-
-def load_groups(cursor: Cursor[Row], groups: Collection[int]) -> dict[int, Group]:
-    """The facts of groups, dose and the texts of reports left out."""
-    if not groups:
-        return {}
-    cursor.execute(
-        "SELECT grp, kind, received_at, header::text FROM fact WHERE grp = ANY(%s)", (list(groups),)
-    )
-    facts: dict[int, dict[str, list[dict[str, object]]]] = {
-        group: {known: [] for known in KINDS.values()} for group in groups
-    }
-    words: dict[int, dict[str, list[str]]] = {}
-    for group, kind, received_at, header in cursor.fetchall():
-        datum = orjson.loads(str(header))
-        datum["received_at"] = received_at
-        if said := datum.pop(WORDS, None):
-            words.setdefault(int(str(group)), {})[str(datum["event_id"])] = cast(list[str], said)
-        facts[int(str(group))][str(kind)].append(datum)
-    return {
-        group: Group(
-            tuple(Order.from_datum(datum) for datum in kinds["order"]),
-            tuple(Study.from_datum(datum) for datum in kinds["study"]),
-            tuple(Decision.from_datum(datum) for datum in kinds["decision"]),
-            tuple(Appointment.from_datum(datum) for datum in kinds["appointment"]),
-            tuple(Report.from_datum(datum) for datum in kinds["report"]),
-            words.get(group, {}),
-        )
-        for group, kinds in facts.items()
-    }

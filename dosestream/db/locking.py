@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from psycopg import Cursor
 
-from dosestream.db.values import text_array
+from dosestream.db.values import bigint_array, text_array
 
 Row = tuple[object, ...]
 
@@ -74,7 +74,9 @@ class Locks:
         """
         if not groups:
             return {}
-        self._cursor.execute("SELECT key, grp FROM identifier WHERE grp = ANY(%s)", (list(groups),))
+        self._cursor.execute(
+            "SELECT key, grp FROM identifier WHERE grp = ANY(%s::bigint[])", (bigint_array(groups),)
+        )
         found = {str(key): int(str(group)) for key, group in self._cursor.fetchall()}
         self.extend(found)
         return found

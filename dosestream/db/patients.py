@@ -7,24 +7,26 @@ import orjson
 from psycopg import Cursor
 
 from dosestream.db.locking import Locks
-from dosestream.db.values import iso_date, text_array, without_nul
+from dosestream.db.values import iso_date, text_array
 from dosestream.reconcile.bonds import Bond, Kind
 from dosestream.reconcile.fold import Entry, Fold, Rank, merge, winner
 from dosestream.reconcile.identity import PatientId
-from dosestream.reconcile.listing import beside
+from dosestream.reconcile.listing import PLAIN, beside
 from dosestream.reconcile.patients import Patients
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.version import Precedence, Version
 
 Row = tuple[object, ...]
 
+# Between folds of one text: JSON has control characters only as escapes.
+BETWEEN = "\x1f"
 # Those of a list of identities that are filed, and everyone filed under some bare identifiers.
 FILED = """
-SELECT patient_authority, patient_id, fold::text FROM patient
+SELECT patient_authority, patient_id, fold FROM patient
 JOIN unnest(%(authorities)s::text[], %(ids)s::text[]) AS n (authority, id)
     ON patient_id = n.id AND patient_authority = n.authority
 UNION ALL
-SELECT patient_authority, patient_id, fold::text FROM patient WHERE patient_id = ANY(%(bare)s::text[])
+SELECT patient_authority, patient_id, fold FROM patient WHERE patient_id = ANY(%(bare)s::text[])
 """
 # Everything reachable from some identities by bonds, in either direction, in force or not.
 CLOSURE = """
@@ -39,7 +41,7 @@ WITH RECURSIVE reached (authority, id) AS (
         WHERE m.target_id = reached.id AND m.target_authority = reached.authority
     ) AS next (authority, id)
 )
-SELECT r.authority, r.id, p.fold::text FROM reached r
+SELECT r.authority, r.id, p.fold FROM reached r
 LEFT JOIN patient p ON p.patient_id = r.id AND p.patient_authority = r.authority
 """
 BOND = (
@@ -216,7 +218,9 @@ def store_patients(
     bound = {p for bond in stored.bonds for p in bond.pair}
     for identity in named:
         before = folds.get(identity)
-        after = merge(before or {}, said.get(identity, {}))
+        after = said.get(identity, {})
+        if before is not None or not after.keys() <= PLAIN:
+            after = merge(before or {}, after)
         if before is None or after != before:
             folds[identity] = after
             grown.add(identity)
@@ -255,34 +259,42 @@ def _write_folds(
     if identities:
         ordered = sorted(identities)
         cursor.execute(
-            "UPDATE patient p SET fold = n.fold FROM jsonb_to_recordset(%s::jsonb) AS n (a text, i text, fold jsonb) "
-            "WHERE p.patient_id = n.i AND p.patient_authority = n.a",
-            (without_nul([{"a": p.authority, "i": p.value, "fold": folds[p]} for p in ordered]),),
+            "UPDATE patient p SET fold = n.fold "
+            "FROM unnest(%s::text[], %s::text[], string_to_array(%s, %s)) AS n (authority, id, fold) "
+            "WHERE p.patient_id = n.id AND p.patient_authority = n.authority",
+            (
+                text_array(p.authority for p in ordered),
+                text_array(p.value for p in ordered),
+                _joined(folds[p] for p in ordered),
+                BETWEEN,
+            ),
         )
+
+
+def _joined(folds: Iterable[Fold]) -> str:
+    return BETWEEN.join([orjson.dumps(fold).decode() for fold in folds])
 
 
 def _write(cursor: Cursor[Row], patients: Patients, identities: Collection[PatientId]) -> None:
-    rows = []
-    for identity in sorted(identities):
-        row = patients.row(identity)
-        rows.append(
-            {
-                "patient_authority": row.patient_authority,
-                "patient_id": row.patient_id,
-                "fold": patients.folds.get(identity, {}),
-                "merged_into_authority": row.merged_into_authority,
-                "merged_into_id": row.merged_into_id,
-                "patient_name": row.patient_name,
-                "patient_birth_date": iso_date(row.patient_birth_date),
-                "patient_sex": row.patient_sex,
-            }
-        )
+    rows = [patients.row(identity) for identity in sorted(identities)]
     if rows:
         cursor.execute(
-            "INSERT INTO patient SELECT * FROM jsonb_populate_recordset(NULL::patient, %s::jsonb) "
+            "INSERT INTO patient (patient_authority, patient_id, fold, merged_into_authority, merged_into_id, "
+            "patient_name, patient_birth_date, patient_sex) SELECT * FROM unnest(%s::text[], %s::text[], "
+            "string_to_array(%s, %s), %s::text[], %s::text[], %s::text[], %s::date[], %s::text[]) "
             "ON CONFLICT (patient_id, patient_authority) DO UPDATE SET fold = excluded.fold, "
             "merged_into_authority = excluded.merged_into_authority, merged_into_id = excluded.merged_into_id, "
             "patient_name = excluded.patient_name, patient_birth_date = excluded.patient_birth_date, "
             "patient_sex = excluded.patient_sex",
-            (without_nul(rows),),
+            (
+                text_array(row.patient_authority for row in rows),
+                text_array(row.patient_id for row in rows),
+                _joined(patients.folds.get(identity, {}) for identity in sorted(identities)),
+                BETWEEN,
+                text_array(row.merged_into_authority for row in rows),
+                text_array(row.merged_into_id for row in rows),
+                text_array(row.patient_name for row in rows),
+                text_array(iso_date(row.patient_birth_date) for row in rows),
+                text_array(row.patient_sex for row in rows),
+            ),
         )

@@ -1,7 +1,9 @@
 """Transactions whose statements are sent without waiting: the server works on one while the next is made."""
 
-from collections.abc import Iterator
+import select
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, Self
 
 from psycopg import Connection, Cursor, Pipeline
 
@@ -17,6 +19,23 @@ class PipelineCursor(Cursor[Row]):
     def __init__(self, connection: Connection[Row], pipeline: Pipeline) -> None:
         super().__init__(connection)
         self._all_sent = pipeline
+
+    def execute(self, *args: Any, **more: Any) -> Self:
+        """Send a statement, all of it: left half sent, a large one would be waited for by both sides."""
+        super().execute(*args, **more)
+        server = self.connection.pgconn
+        if server.flush():
+            socket = select.poll()
+            socket.register(server.socket, select.POLLIN | select.POLLOUT)
+            while server.flush():
+                if any(ready & ~select.POLLOUT for _, ready in socket.poll()):
+                    server.consume_input()
+        return self
+
+    def executemany(self, query: Any, params_seq: Iterable[Any], **more: Any) -> None:
+        """Send a statement with each of some parameters."""
+        for params in params_seq:
+            self.execute(query, params, **more)
 
     def fetchone(self) -> Row | None:
         """One row of the last statement."""

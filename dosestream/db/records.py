@@ -1,10 +1,25 @@
 """Kafka records on their way into the database: decoded before the transaction, never inside it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
+import orjson
+
+from dosestream.db.values import stripped
 from dosestream.events.codec import Codec, MalformedRecordError, UnknownSchemaError
-from dosestream.events.records import CLASSES, Event
+from dosestream.events.records import (
+    CLASSES,
+    Appointment,
+    Decision,
+    Demographics,
+    Event,
+    Order,
+    Patient,
+    Report,
+    Study,
+)
 from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.topics import TOPICS
 
@@ -32,7 +47,11 @@ class Stopped:
 
 
 def decode(codec: Codec, records: Iterable[Record]) -> tuple[list[Decoded], list[Stopped]]:
-    """Records as events; a partition stops at the first record whose schema is not known."""
+    """Records as events; a partition stops at the first record whose schema is not known.
+
+    NUL characters (HL7 has an escape for them) are left out of texts: what is named with one is named without
+    it everywhere, since PostgreSQL's text cannot hold any.
+    """
     decoded: list[Decoded] = []
     stopped: dict[Partition, Stopped] = {}
     for record in sorted(records, key=lambda r: (r.partition, r.offset)):
@@ -41,9 +60,42 @@ def decode(codec: Codec, records: Iterable[Record]) -> tuple[list[Decoded], list
         try:
             if record.value is None:
                 raise MalformedRecordError("a record without value")
-            decoded.append(Decoded(record, codec.decode(record.value, CLASS_OF[record.partition.topic])))
+            event = codec.decode(record.value, CLASS_OF[record.partition.topic])
+            if _has_nul(event):
+                event = type(event).from_datum(stripped(event.to_datum()))
+                record = record._replace(value=codec.encode(event))
+            decoded.append(Decoded(record, event))
         except MalformedRecordError as error:
             decoded.append(Decoded(record, None, str(error)))
         except UnknownSchemaError as error:
             stopped[record.partition] = Stopped(record.partition, record.offset, str(error))
     return decoded, list(stopped.values())
+
+
+def _texts(cls: Any) -> Callable[[object], tuple[str, ...]]:
+    """The text fields of a class, of an event of it."""
+    getter: Callable[[object], tuple[str, ...]] = attrgetter(
+        *(name for name, field in cls.__dataclass_fields__.items() if field.type is str)
+    )
+    return getter
+
+
+TEXTS = {cls: _texts(cls) for cls in (Patient, Order, Demographics)}
+
+
+def _has_nul(event: Event) -> bool:
+    """Whether a text of an event holds a NUL character. Most events are of patients and orders: there it is
+    asked of all texts at once."""
+    if isinstance(event, Study | Decision | Appointment | Report):
+        return b"\\u0000" in orjson.dumps(event)
+    if not isinstance(event, Patient | Order):
+        return False
+    said = TEXTS[type(event)](event)
+    if (patient := event.patient) is not None:
+        said += TEXTS[Demographics](patient)
+        for one in patient.identifiers:
+            said += (one.authority, one.value)
+    if isinstance(event, Patient):
+        for one in event.prior_identifiers:
+            said += (one.authority, one.value)
+    return "\0" in "".join(said)

@@ -7,7 +7,15 @@ import orjson
 from psycopg import Cursor
 
 from dosestream.db import steps
-from dosestream.db.values import columns, iso_date, iso_local, iso_time, without_nul
+from dosestream.db.values import (
+    bigint_array,
+    columns,
+    iso_date,
+    iso_local,
+    iso_time,
+    text_array,
+    without_nul,
+)
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.rows import DoseSummary, GroupRows, OrderRow, StudyRow
 
@@ -57,32 +65,33 @@ def write(
         patients: by group, every identity its rows depend on.
         rules_hash: hash of the rules derived with.
     """
-    groups = list(derived)
+    groups = bigint_array(derived)
     changed = _write_studies(cursor, derived, doses, rules_hash)
     _write_orders(cursor, derived, rules_hash)
     steps.write(cursor, derived)
-    cursor.execute("DELETE FROM anomaly WHERE grp = ANY(%s)", (groups,))
+    cursor.execute("DELETE FROM anomaly WHERE grp = ANY(%s::bigint[])", (groups,))
     anomalies = [
         {**columns(row), "first_seen_at": iso_time(row.first_seen_at), "grp": group}
         for group, rows in derived.items()
         for row in rows.anomalies
     ]
     _insert(cursor, "anomaly", anomalies)
+    pairs = _dependencies(patients)
     cursor.execute(
-        "DELETE FROM patient_group WHERE grp = ANY(%s) AND (bare, grp) NOT IN "
+        "DELETE FROM patient_group WHERE grp = ANY(%s::bigint[]) AND (bare, grp) NOT IN "
         "(SELECT * FROM unnest(%s::text[], %s::bigint[]))",
-        (groups, *_dependencies(patients)),
+        (groups, *pairs),
     )
     cursor.execute(
         "INSERT INTO patient_group SELECT * FROM unnest(%s::text[], %s::bigint[]) ON CONFLICT DO NOTHING",
-        _dependencies(patients),
+        pairs,
     )
     return changed
 
 
-def _dependencies(patients: Mapping[int, Iterable[PatientId]]) -> tuple[list[str], list[int]]:
+def _dependencies(patients: Mapping[int, Iterable[PatientId]]) -> tuple[str, str]:
     pairs = sorted({(p.value, group) for group, named in patients.items() for p in named})
-    return [bare for bare, _ in pairs], [group for _, group in pairs]
+    return text_array(bare for bare, _ in pairs), bigint_array(group for _, group in pairs)
 
 
 def _insert(cursor: Cursor[Row], table: str, rows: list[JsonRow]) -> None:
@@ -100,8 +109,8 @@ def _write_studies(
     rules_hash: str,
 ) -> int:
     cursor.execute(
-        "SELECT study_instance_uid, content_hash, revision, rules_hash FROM study WHERE grp = ANY(%s)",
-        (list(derived),),
+        "SELECT study_instance_uid, content_hash, revision, rules_hash FROM study WHERE grp = ANY(%s::bigint[])",
+        (bigint_array(derived),),
     )
     before = {str(uid): (str(h), int(str(revision)), str(r)) for uid, h, revision, r in cursor.fetchall()}
     rows: list[JsonRow] = []
@@ -132,7 +141,9 @@ def _write_studies(
     touched = [str(row["study_instance_uid"]) for row in rows] + gone
     if not touched:
         return 0
-    cursor.execute("DELETE FROM study_order WHERE study_instance_uid = ANY(%s)", (touched,))
+    cursor.execute(
+        "DELETE FROM study_order WHERE study_instance_uid = ANY(%s::text[])", (text_array(touched),)
+    )
     if gone:
         cursor.execute("DELETE FROM study WHERE study_instance_uid = ANY(%s)", (gone,))
     if rows:
@@ -151,15 +162,15 @@ def _write_studies(
     cursor.execute(
         "INSERT INTO outbox SELECT * FROM unnest(%s::text[], %s::bigint[]) "
         "ON CONFLICT (study_instance_uid) DO UPDATE SET revision = excluded.revision",
-        (list(marks), list(marks.values())),
+        (text_array(marks), bigint_array(int(str(revision)) for revision in marks.values())),
     )
     return len(touched)
 
 
 def _write_orders(cursor: Cursor[Row], derived: Mapping[int, GroupRows], rules_hash: str) -> None:
     cursor.execute(
-        "SELECT grp, row_key, content_hash FROM imaging_order WHERE grp = ANY(%s) AND rules_hash = %s",
-        (list(derived), rules_hash),
+        "SELECT grp, row_key, content_hash FROM imaging_order WHERE grp = ANY(%s::bigint[]) AND rules_hash = %s",
+        (bigint_array(derived), rules_hash),
     )
     before = {(int(str(group)), str(key)): str(content) for group, key, content in cursor.fetchall()}
     rows: list[JsonRow] = []
@@ -173,9 +184,9 @@ def _write_orders(cursor: Cursor[Row], derived: Mapping[int, GroupRows], rules_h
             else:
                 rows.append({**content, "grp": group, "content_hash": content_hash, "rules_hash": rules_hash})
     cursor.execute(
-        "DELETE FROM imaging_order WHERE grp = ANY(%s) AND (grp, row_key) NOT IN "
+        "DELETE FROM imaging_order WHERE grp = ANY(%s::bigint[]) AND (grp, row_key) NOT IN "
         "(SELECT * FROM unnest(%s::bigint[], %s::text[]))",
-        (list(derived), [group for group, _ in keep], [key for _, key in keep]),
+        (bigint_array(derived), bigint_array(group for group, _ in keep), text_array(key for _, key in keep)),
     )
     if rows:
         names = ", ".join(rows[0])

@@ -7,7 +7,7 @@ from typing import Final
 import orjson
 from psycopg import Cursor
 
-from dosestream.db.values import columns, iso_date, iso_time, without_nul
+from dosestream.db.values import bigint_array, columns, iso_date, iso_time, text_array, without_nul
 from dosestream.reconcile.rows import GroupRows, StepRow
 from dosestream.worklist.names import name_keys
 
@@ -18,14 +18,14 @@ NAMES: Final = ("patient_name", "performing_physician", "requesting_physician", 
 
 def write(cursor: Cursor[Row], derived: Mapping[int, GroupRows]) -> None:
     """Bring the steps of these groups up to what was derived."""
-    groups = list(derived)
     wanted = {
         (group, row.row_key, row.step_key): _content(row)
         for group, found in derived.items()
         for row in found.steps
     }
     cursor.execute(
-        "SELECT grp, row_key, step_key, content_hash FROM scheduled_step WHERE grp = ANY(%s)", (groups,)
+        "SELECT grp, row_key, step_key, content_hash FROM scheduled_step WHERE grp = ANY(%s::bigint[])",
+        (bigint_array(derived),),
     )
     held = {(int(str(g)), str(r), str(s)): str(h) for g, r, s, h in cursor.fetchall()}
     fresh = {key: row for key, row in wanted.items() if held.get(key) != row["content_hash"]}
@@ -33,7 +33,11 @@ def write(cursor: Cursor[Row], derived: Mapping[int, GroupRows]) -> None:
         cursor.execute(
             "DELETE FROM scheduled_step s USING unnest(%s::bigint[], %s::text[], %s::text[]) AS n (g, r, k) "
             "WHERE s.grp = n.g AND s.row_key = n.r AND s.step_key = n.k",
-            ([g for g, _, _ in gone], [r for _, r, _ in gone], [s for _, _, s in gone]),
+            (
+                bigint_array(g for g, _, _ in gone),
+                text_array(r for _, r, _ in gone),
+                text_array(s for _, _, s in gone),
+            ),
         )
     if fresh:
         rows = [{**row, "grp": group} for (group, _, _), row in fresh.items()]

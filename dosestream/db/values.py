@@ -43,28 +43,42 @@ def iso_local(text: str | None) -> str | None:
 
 def without_nul(rows: object) -> str:
     """JSON text without NUL characters, which PostgreSQL's text cannot hold."""
+    return nul_free(rows)[0]
+
+
+def nul_free(rows: object) -> tuple[str, bool]:
+    """The same, and whether there were any."""
     encoded = orjson.dumps(rows)
-    if b"\\u0000" in encoded:
-        encoded = orjson.dumps(_strip(rows))
-    return encoded.decode()
+    there_were = b"\\u0000" in encoded
+    if there_were:
+        encoded = orjson.dumps(stripped(rows))
+    return encoded.decode(), there_were
 
 
-def text_array(values: Iterable[str]) -> str:
-    """Texts as the literal of a `text[]`: for plain texts it is JSON with braces, which is made much faster
+def text_array(values: Iterable[str | None]) -> str:
+    """Texts, or NULL, as the literal of a `text[]`: for plain texts it is JSON with braces, which is made much faster
     than psycopg dumps a list."""
     found = list(values)
     encoded = orjson.dumps(found)
     if b"\\" not in encoded:
         return "{" + encoded[1:-1].decode() + "}"
     quoted = (
-        '"' + text.replace("\x00", "").replace("\\", "\\\\").replace('"', '\\"') + '"' for text in found
+        "NULL"
+        if text is None
+        else '"' + text.replace("\x00", "").replace("\\", "\\\\").replace('"', '\\"') + '"'
+        for text in found
     )
     return "{" + ",".join(quoted) + "}"
 
 
-def bigint_array(values: Iterable[int]) -> str:
-    """Integers as the literal of a `bigint[]`."""
+def bigint_array(values: Iterable[int | None]) -> str:
+    """Integers, or NULL, as the literal of a `bigint[]`."""
     return "{" + orjson.dumps(list(values))[1:-1].decode() + "}"
+
+
+def bytea_array(values: Iterable[bytes | None]) -> str:
+    """Bytes as the literal of a `bytea[]`."""
+    return "{" + ",".join("NULL" if v is None else f'"\\\\x{v.hex()}"' for v in values) + "}"
 
 
 @cache
@@ -80,11 +94,12 @@ def columns(row: object) -> dict[str, object]:
     return dict(zip(names, values(row), strict=True))
 
 
-def _strip(value: object) -> object:
+def stripped(value: Any) -> Any:
+    """Plain data without NUL characters in its texts."""
     if isinstance(value, str):
         return value.replace("\x00", "")
     if isinstance(value, dict):
-        return {_strip(k): _strip(v) for k, v in value.items()}
+        return {stripped(k): stripped(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_strip(v) for v in value]
+        return [stripped(v) for v in value]
     return value

@@ -6,15 +6,18 @@ CRC-64-AVRO fingerprint; Avro 1.12 specification, "Single-object encoding").
 """
 
 import json
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from fastavro import schemaless_reader
 
-from dosestream.events.encoders import Encoder, compile_encoder
+from dosestream.events import records
+from dosestream.events.decoders import Decoder, compile_decoder
+from dosestream.events.encoders import Encoder, PartsEncoder, compile_encoder, compile_parts_encoder
 from dosestream.events.records import CLASSES, Event
 from dosestream.events.schemas import Schema, by_fingerprint, load
 
@@ -52,6 +55,7 @@ class Codec:
     _known: dict[bytes, Schema] = field(default_factory=lambda: dict(by_fingerprint()))
     _prefixes: dict[type, tuple[bytes, Schema]] = field(default_factory=dict)
     _encoders: dict[type, tuple[bytes, Encoder]] = field(default_factory=dict)
+    _parts_encoders: dict[type, tuple[bytes, PartsEncoder]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, cls in CLASSES.items():
@@ -63,13 +67,21 @@ class Codec:
                 prefix = SINGLE_OBJECT + schema.fingerprint
             self._prefixes[cls] = (prefix, schema)
             self._encoders[cls] = (prefix, _encoder(schema.text))
+            self._parts_encoders[cls] = (prefix, _parts_encoder(schema.text))
 
     def encode(self, event: Event) -> bytes:
         """The event as one record value."""
         prefix, encode = self._encoders[type(event)]
-        pieces = [prefix]
-        encode(pieces.append, event)
-        return b"".join(pieces)
+        return encode(prefix, event)
+
+    def encode_parts(self, cls: type, fields: dict[str, Any]) -> bytes:
+        """The event of that class with these fields as one record value: the bytes `encode` makes of the object.
+
+        Raises:
+            KeyError: a field without default is absent.
+        """
+        prefix, encode = self._parts_encoders[cls]
+        return encode(prefix, fields)
 
     def decode(self, value: bytes, expected: type[E]) -> E:
         """One record value as the expected class.
@@ -80,6 +92,13 @@ class Codec:
         """
         writer, start = self._writer(value)
         _, reader = self._prefixes[expected]
+        if writer.fingerprint == reader.fingerprint:
+            try:
+                event, end = _decoder(reader.text)(value, start)
+                if end <= len(value):
+                    return cast(E, event)
+            except (LookupError, ValueError, struct.error):
+                pass  # What it cannot read, fastavro reads or refuses with its reason.
         stream = BytesIO(value)
         stream.seek(start)
         try:
@@ -113,5 +132,16 @@ class Codec:
 
 
 @cache
+def _decoder(text: str) -> Decoder:
+    """The decoder of one of this release's schemas; compiled when its first record comes."""
+    return compile_decoder(json.loads(text), vars(records))
+
+
+@cache
 def _encoder(schema: str) -> Encoder:
     return compile_encoder(json.loads(schema))
+
+
+@cache
+def _parts_encoder(schema: str) -> PartsEncoder:
+    return compile_parts_encoder(json.loads(schema))

@@ -1,38 +1,40 @@
 """The events of `schemas/*.avsc` to Avro bytes (Avro 1.12 specification, "Binary encoding").
 
 A writer that walks a schema asks at every value what it is. Here the schema is turned into Python once, as
-`dataclasses` does it: one function per record that appends the pieces of its bytes to a list and knows what
-each field is. Most texts of an event are empty, and an empty text is one constant byte. A test holds the
-bytes equal to fastavro's.
+`dataclasses` does it: one function per record, a single expression for all its bytes, which knows what each
+field is. Most texts of an event are empty, and an empty text is one constant byte. A test holds the bytes equal
+to fastavro's.
 """
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
-# Appends the pieces of one event's bytes: the append of a list, and the event.
-Encoder = Callable[[Callable[[bytes], None], Any], None]
+# What stands before the bytes, and the event, to the bytes of both.
+Encoder = Callable[[bytes, Any], bytes]
+# The same, of the record's fields by name.
+PartsEncoder = Callable[[bytes, dict[str, Any]], bytes]
 
 # Numbers below this have their bytes in a table: what most lengths and counts are.
 LISTED = 4096
 
 
+# Two bytes of a varint at a time, by their 14 bits: with more to come, and as the last two.
+_MARKED = tuple(bytes((bits & 127 | 128, bits >> 7 | 128)) for bits in range(1 << 14))
+_LAST = tuple(bytes((bits & 127 | 128, bits >> 7)) for bits in range(1 << 14))
+
+
 def long(value: int) -> bytes:
     """A long (or int) as a zigzag varint."""
     value = (value << 1) ^ (value >> 63)
-    if value >> 49 and not value >> 56:  # a time in microseconds: eight bytes, all but the last marked
-        return bytes(
-            (
-                value & 127 | 128,
-                value >> 7 & 127 | 128,
-                value >> 14 & 127 | 128,
-                value >> 21 & 127 | 128,
-                value >> 28 & 127 | 128,
-                value >> 35 & 127 | 128,
-                value >> 42 & 127 | 128,
-                value >> 49,
-            )
+    if value >> 49 and not value >> 56:  # a time in microseconds: eight bytes
+        return (
+            _MARKED[value & 16383]
+            + _MARKED[value >> 14 & 16383]
+            + _MARKED[value >> 28 & 16383]
+            + _LAST[value >> 42]
         )
     out = bytearray()
     while value > 127:
@@ -43,17 +45,68 @@ def long(value: int) -> bytes:
 
 
 LONGS = tuple(map(long, range(LISTED)))
-NAMES: dict[str, Any] = {"long": long, "LONGS": LONGS, "LISTED": LISTED, "double": Struct("<d").pack}
+
+
+# The places an event was read from are the same for all messages of a sender.
+MOST_MAPS = 1024
+
+
+@lru_cache(maxsize=MOST_MAPS)
+def texts(items: tuple[tuple[str, str], ...]) -> bytes:
+    """A map of texts that is not empty."""
+    pieces = [long(len(items))]
+    for item in items:
+        for data in map(str.encode, item):
+            pieces += long(len(data)), data
+    return b"".join((*pieces, b"\0"))
+
+
+def sized(data: bytes) -> bytes:
+    """Bytes or a text of any length, its length before it."""
+    return long(len(data)) + data
+
+
+NAMES: dict[str, Any] = {
+    "join": b"".join,
+    "long": long,
+    "sized": sized,
+    "texts": texts,
+    "LONGS": LONGS,
+    "LISTED": LISTED,
+    "double": Struct("<d").pack,
+}
 
 
 def compile_encoder(schema: Any) -> Encoder:
     """The encoder of a record schema (its JSON document); nested records are encoded by functions of their own."""
+    encoder: Encoder = _names(schema, [])[_function_name(schema["name"])]
+    return encoder
+
+
+def compile_parts_encoder(schema: Any) -> PartsEncoder:
+    """The encoder of a record whose fields lie in a dict: what is absent has the schema's default.
+
+    Nested records are objects, as in `compile_encoder`. A field that the schema has not is passed over, and one
+    that has no default and is absent is a `KeyError`.
+    """
+    places = [
+        (f"get({name!r}, {field['default']!r})" if "default" in field else f"event[{name!r}]", field["type"])
+        for field in schema["fields"]
+        for name in (field["name"],)
+    ]
+    encoder: PartsEncoder = _names(
+        schema, ["def _parts(before, event):", "    get = event.get", *_body(places)]
+    )["_parts"]
+    return encoder
+
+
+def _names(schema: Any, more: list[str]) -> dict[str, Any]:
+    """The functions of a schema's records by name, with those of some code more."""
     records: dict[str, Any] = {}
     _collect(schema, records)
     names = dict(NAMES)
-    exec("\n".join(map(_function, records.values())), names)
-    encoder: Encoder = names[_function_name(schema["name"])]
-    return encoder
+    exec("\n".join([*(line for record in records.values() for line in _function(record)), *more]), names)
+    return names
 
 
 def _collect(schema: Any, found: dict[str, Any]) -> None:
@@ -74,78 +127,64 @@ def _function_name(record: str) -> str:
     return "_" + re.sub(r"(?<!^)(?=[A-Z])", "_", record.rsplit(".", 1)[-1]).lower()
 
 
-def _function(schema: Any) -> str:
-    body = [
-        line
-        for field in schema["fields"]
-        for line in _lines(field["type"], f"event.{field['name']}", field["name"], 0)
+def _function(schema: Any) -> list[str]:
+    places = [(f"event.{field['name']}", field["type"]) for field in schema["fields"]]
+    return [f"def {_function_name(schema['name'])}(before, event):", *_body(places)]
+
+
+def _body(places: list[tuple[str, Any]]) -> list[str]:
+    """The bytes of all fields. Where a text is so long that the table has not its length, all over again."""
+    quick, slow = (
+        "".join(f"{_bytes(kind, value, 0, listed=listed)}, " for value, kind in places)
+        for listed in (True, False)
+    )
+    return [
+        "    try:",
+        f"        return join((before, {quick}))",
+        "    except IndexError:",
+        f"        return join((before, {slow}))",
     ]
-    return "\n".join([f"def {_function_name(schema['name'])}(add, event):", *_indented(body)])
 
 
-def _lines(kind: Any, value: str, name: str, depth: int) -> list[str]:
-    """The code that appends `value`, of the schema's type `kind`; `name` makes its locals."""
+def _bytes(kind: Any, value: str, depth: int, *, listed: bool) -> str:
+    """The expression of a value's bytes, of the schema's type `kind`; `listed` where its length may be looked up."""
+    it = f"it{depth}"
     if isinstance(kind, list):
         index = kind.index("null")
-        other = kind[1 - index]
-        return [
-            f"{name} = {value}",
-            f"if {name} is None:",
-            f"    add({_union(index)})",
-            "else:",
-            f"    add({_union(1 - index)})",
-            *_indented(_lines(other, name, name, depth)),
-        ]
+        other = _bytes(kind[1 - index], it, depth + 1, listed=listed)
+        return f"{_union(index)} if ({it} := {value}) is None else {_union(1 - index)} + ({other})"
     if isinstance(kind, dict) and kind["type"] == "array":
-        item = f"item{depth}"
-        return [
-            f"if {value}:",
-            f"    add(long(len({value})))",
-            f"    for {item} in {value}:",
-            *_indented(_indented(_lines(kind["items"], item, item, depth + 1))),
-            'add(b"\\0")',
-        ]
+        item = _bytes(kind["items"], f"item{depth}", depth + 1, listed=listed)
+        pieces = f"long(len({it})), *[{item} for item{depth} in {it}], b'\\0'"
+        return f"join(({pieces})) if ({it} := {value}) else b'\\0'"
     if isinstance(kind, dict) and kind["type"] == "map":
-        key, item = f"key{depth}", f"item{depth}"
-        return [
-            f"if {value}:",
-            f"    add(long(len({value})))",
-            f"    for {key}, {item} in {value}.items():",
-            *_indented(_indented(_lines("string", key, f"text{depth}", depth + 1))),
-            *_indented(_indented(_lines(kind["values"], item, f"text{depth}", depth + 1))),
-            'add(b"\\0")',
-        ]
+        if kind["values"] == "string":
+            return f"texts(tuple({it}.items())) if ({it} := {value}) else b'\\0'"
+        key, item = (
+            _bytes(one, f"{name}{depth}", depth + 1, listed=listed)
+            for one, name in (("string", "key"), (kind["values"], "item"))
+        )
+        pairs = f"*[({key}) + ({item}) for key{depth}, item{depth} in {it}.items()]"
+        return f"join((long(len({it})), {pairs}, b'\\0')) if ({it} := {value}) else b'\\0'"
     match kind["type"] if isinstance(kind, dict) else kind:
+        case "string" if listed:
+            return f"LONGS[len(data := {it}.encode())] + data if ({it} := {value}) else b'\\0'"
         case "string":
-            return [
-                f"text = {value}",
-                "if text:",
-                "    data = text.encode()",
-                *_indented(_sized()),
-                "else:",
-                '    add(b"\\0")',
-            ]
+            return f"sized(({value}).encode())"
         case "bytes":
-            return [f"data = {value}", *_sized()]
+            # Two pieces, where they may be many bytes: they are not copied for their length.
+            return f"sized({value})" if depth else f"long(len({it} := {value})), {it}"
         case "long" | "int":
-            return [f"number = {value}", "add(LONGS[number] if 0 <= number < LISTED else long(number))"]
+            return f"LONGS[{it}] if 0 <= ({it} := {value}) < LISTED else long({it})"
         case "boolean":
-            return [f'add(b"\\1" if {value} else b"\\0")']
+            return f"b'\\1' if {value} else b'\\0'"
         case "double":
-            return [f"add(double({value}))"]
+            return f"double({value})"
         case "record":
-            return [f"{_function_name(kind['name'])}(add, {value})"]
+            return f"{_function_name(kind['name'])}(b'', {value})"
         case reference:
-            return [f"{_function_name(reference)}(add, {value})"]
-
-
-def _sized() -> list[str]:
-    return ["size = len(data)", "add(LONGS[size] if size < LISTED else long(size))", "add(data)"]
+            return f"{_function_name(reference)}(b'', {value})"
 
 
 def _union(index: int) -> str:
-    return f'b"\\{2 * index}"'
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return ["    " + line for line in lines]
+    return f"b'\\{2 * index}'"

@@ -25,6 +25,7 @@ class RawMessage:
     content_hash: str
     answer: str = "AA"
     body: bytes
+    refused: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "RawMessage":
@@ -43,6 +44,7 @@ class RawMessage:
             "content_hash": self.content_hash,
             "answer": self.answer,
             "body": self.body,
+            "refused": self.refused,
         }
 
 
@@ -1115,7 +1117,59 @@ class Dose:
         }
 
 
-Event = RawMessage | Patient | Order | Appointment | Report | Study | Decision | Clock | Rejection | Dose
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What a listener did: a receipt, a connection, a change of its configuration. Never patient data."""
+
+    event_id: str
+    kind: str
+    received_at: int
+    service: str
+    source: str = ""
+    peer: str = ""
+    tls_subject: str = ""
+    transport: str = ""
+    message_type: str = ""
+    control_id: str = ""
+    content_hash: str = ""
+    answer: str = ""
+    raw_partition: int = -1
+    raw_offset: int = -1
+    repeat: bool = False
+    code: str = ""
+    detail: str = ""
+    count: int = 1
+
+    @classmethod
+    def from_datum(cls, datum: Datum) -> "Audit":
+        return cls(**datum)
+
+    def to_datum(self) -> Datum:
+        return {
+            "event_id": self.event_id,
+            "kind": self.kind,
+            "received_at": self.received_at,
+            "service": self.service,
+            "source": self.source,
+            "peer": self.peer,
+            "tls_subject": self.tls_subject,
+            "transport": self.transport,
+            "message_type": self.message_type,
+            "control_id": self.control_id,
+            "content_hash": self.content_hash,
+            "answer": self.answer,
+            "raw_partition": self.raw_partition,
+            "raw_offset": self.raw_offset,
+            "repeat": self.repeat,
+            "code": self.code,
+            "detail": self.detail,
+            "count": self.count,
+        }
+
+
+Event = (
+    RawMessage | Patient | Order | Appointment | Report | Study | Decision | Clock | Rejection | Dose | Audit
+)
 
 # Schema name to the class of its records.
 CLASSES: dict[str, type[Event]] = {
@@ -1129,4 +1183,5 @@ CLASSES: dict[str, type[Event]] = {
     "clock": Clock,
     "rejection": Rejection,
     "dose": Dose,
+    "audit": Audit,
 }

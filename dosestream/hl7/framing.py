@@ -113,7 +113,7 @@ class Framer:
                 stop = data.find(FS, position + 1)
                 if 0 <= stop <= position + 1 + self.max_bytes and data.find(VT, position + 1, stop) < 0:
                     out.append(Frame(data[position + 1 : stop]))
-                    position = stop + 1
+                    position = stop + 2 if data.startswith(CR, stop + 1) else stop + 1
                     continue
             run, stop = self._run(data, position, end)
             act, self._state = TRANSITIONS[self._state, run]

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 BOM = b"\xef\xbb\xbf"
 
+# Bytes outside a frame may hold the byte that ends one; echoed, it would end the frame of their answer.
+FRAME_END = b"\x1c"
+
 _UTF_16 = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
@@ -68,8 +71,10 @@ class Header:
     @property
     def message_type(self) -> str:
         """MSH-9 as `CODE^EVENT`; empty where MSH-9 is."""
-        code, event = self.word(9, 1), self.word(9, 2)
-        return f"{code}^{event}" if event else code
+        value = self.field(9)
+        if len(value) > WORD_BYTES:
+            return _message_type.__wrapped__(value, self.delimiters)
+        return _message_type(value, self.delimiters)
 
 
 # Fields as long as this are read anew each time; what a sender repeats in every message is shorter.
@@ -79,6 +84,13 @@ WORD_BYTES = 64
 @lru_cache(maxsize=2048)
 def _word(value: bytes, component: int, delimiters: Delimiters) -> str:
     return Header((b"MSH", value), delimiters).component(2, component).decode("latin-1").strip()
+
+
+@lru_cache(maxsize=512)
+def _message_type(value: bytes, delimiters: Delimiters) -> str:
+    header = Header((b"MSH", value), delimiters)
+    code, event = header.word(2, 1), header.word(2, 2)
+    return f"{code}^{event}" if event else code
 
 
 def strip_mark(body: bytes) -> bytes:
@@ -105,6 +117,8 @@ def read_header(body: bytes) -> Header | None:
     line = body if end < 0 else body[:end]
     end = line.find(b"\n")
     line = line if end < 0 else line[:end]
+    if FRAME_END in line:
+        line = line.replace(FRAME_END, b" ")
     fields = line.split(line[3:4]) if line[3:4] else [line]
     delimiters = _delimiters(line[3:4], fields[1][:6] if len(fields) > 1 else b"")
     return Header(tuple(fields), delimiters) if delimiters is not None else None

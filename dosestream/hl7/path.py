@@ -127,14 +127,21 @@ class Path:
         value = segment.field(self.field)
         if not value or value == CLEARED:
             return value
-        delimiters = segment.delimiters
+        if self.field <= 2 and segment.name == "MSH" and self.where is None:
+            return self._inner(value, segment.delimiters) if self.repetition <= 1 else ""
+        if self.repetition == EVERY:
+            return said(self.read_all(segment))
+        return self.of(value, segment.delimiters)
+
+    def of(self, value: str, delimiters: Delimiters) -> str:
+        """The value in one field as sent, of one repetition or of the whole."""
+        if not value or value == CLEARED:
+            return value
         if self.where is not None:
             value = self._selected(value, delimiters)
-        elif delimiters.repetition in value and not (segment.name == "MSH" and self.field <= 2):
+        elif delimiters.repetition in value:
             if self.repetition == WHOLE:
                 return value
-            if self.repetition == EVERY:
-                return said(self.read_all(segment))
             value = part(value, delimiters.repetition, self.repetition)
         elif self.repetition > 1:
             return ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dosestream.hl7.acceptance import Refusal, Severity
+from dosestream.hl7.conforming import Question, Questions, anything
 from dosestream.hl7.finding import Finding
 from dosestream.hl7.path import CLEARED, Path, PathError
 from dosestream.hl7.reader import Message, Segment
@@ -132,6 +133,8 @@ class Compiled:
 
     flagging: tuple[Check, ...] = ()
     rejecting: tuple[Check, ...] = ()
+    # Whether a message surely breaks none of them.
+    surely: Question = anything
 
     def findings(self, message: Message) -> list[Finding]:
         """What is only counted."""
@@ -158,13 +161,15 @@ def compiled(profiles: Iterable[ProfileSettings], source: str, message_type: str
     code = message_type.partition("^")[0]
     flagging: list[Check] = []
     rejecting: list[Check] = []
+    questions = Questions()
     for profile in profiles:
         if profile.source not in ("", source):
             continue
         if profile.types and message_type not in profile.types and code not in profile.types:
             continue
         (rejecting if profile.on_violation == "reject" else flagging).extend(_checks(profile))
-    return Compiled(tuple(flagging), tuple(rejecting))
+        _ask(profile, questions)
+    return Compiled(tuple(flagging), tuple(rejecting), questions.compile())
 
 
 def refusal(found: list[Finding]) -> Refusal:
@@ -189,6 +194,22 @@ def _checks(profile: ProfileSettings) -> list[Check]:
         finding = Finding(f"value {text}", TABLE_VALUE, text, f"{text} is none of {values}{told}.")
         made.append(_each(text, finding, frozenset(values.split()).__contains__))
     return made
+
+
+def _ask(profile: ProfileSettings, questions: Questions) -> None:
+    """The same rules as questions."""
+    for text in profile.required:
+        questions.required(text)
+    for text in profile.when_present:
+        questions.when_present(text)
+    for text in profile.forbidden:
+        questions.forbidden(text)
+    for text, length in profile.max_length.items():
+        questions.no_longer(text, length)
+    for text, kind in profile.format.items():
+        questions.matches(text, FORMATS[kind])
+    for text, values in profile.values.items():
+        questions.one_of(text, values.split())
 
 
 def _within(length: int) -> Callable[[str], bool]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from dosestream.hl7.charset import Undecodable, decode
-from dosestream.hl7.header import Delimiters, Header
+from dosestream.hl7.header import STANDARD, Delimiters, Header
 
 # Their first field is the separator itself, so their numbers are one ahead of the split.
 HEADERS = frozenset({"MSH", "FHS", "BHS"})
@@ -45,11 +45,15 @@ class Group:
     A path is looked up in the group's own segments, then in the outer ones.
     """
 
-    __slots__ = ("_by_name", "outer", "segments")
+    __slots__ = ("_by_name", "delimiters", "outer", "segments")
 
     def __init__(self, segments: Sequence[Segment], outer: "Group | None" = None) -> None:
         self.segments = segments
         self.outer = outer
+        if segments:
+            self.delimiters = segments[0].delimiters
+        else:
+            self.delimiters = STANDARD if outer is None else outer.delimiters
         own: dict[str, list[Segment]] = {}
         for segment in segments:
             if (found := own.get(segment.name)) is None:
@@ -57,6 +61,20 @@ class Group:
             else:
                 found.append(segment)
         self._by_name: dict[str, list[Segment]] = own if outer is None else {**outer._by_name, **own}
+
+    def part(self, segments: Sequence[Segment]) -> "Group":
+        """Some of this group's segments as a group with this one behind it; no name may be there twice."""
+        group = Group.__new__(Group)
+        group.segments = segments
+        group.outer = self
+        group.delimiters = self.delimiters
+        group._by_name = self._by_name
+        return group
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no name is there twice."""
+        return len(self._by_name) == len(self.segments)
 
     def all(self, name: str) -> Sequence[Segment]:
         """The segments of that name: the group's own, else the outer ones."""
@@ -78,7 +96,7 @@ class Group:
 class Message(Group):
     """A message read as text: all its segments, its delimiters and its header."""
 
-    __slots__ = ("delimiters", "header")
+    __slots__ = ("header",)
 
     def __init__(self, header: Header, segments: Sequence[Segment]) -> None:
         super().__init__(segments)

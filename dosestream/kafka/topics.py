@@ -76,7 +76,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     _keyed(Topic.SNAPSHOT, None, compacted=True),
     _keyed(Topic.DOSE, "dose", compacted=True, tombstone_ms=30 * DAY_MS),
     TopicSpec(Topic.REJECTED, 1, 3, 3 * 365 * DAY_MS, "rejection"),
-    TopicSpec(Topic.AUDIT, 1, 3, 3 * 365 * DAY_MS, None),
+    TopicSpec(Topic.AUDIT, 1, 3, 3 * 365 * DAY_MS, "audit"),
     TopicSpec(Topic.SCHEMAS, 1, 1, FOR_EVER, None, compacted=True),
 )
 

@@ -168,6 +168,9 @@ ORDERED = tuple(map(Path.parse, ("ORC-9", "ORC-15")))
 SCHEDULED = tuple(map(Path.parse, ("TQ1-7", "ORC-7.4", "OBR-27.4", "OBR-36")))
 
 
+# The tables that events are read by.
+READ_BY_ROWS = (DEMOGRAPHICS, PATIENT, ORDER, RESULT, DOCUMENT, APPOINTMENT)
+
 # Event to its rows, for what asks by field.
 TABLES: dict[str, tuple[Row, ...]] = {
     "patient": (*PATIENT, *DEMOGRAPHICS),

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from dosestream.events.records import Demographics, Identifier
 from dosestream.hl7.finding import Finding
-from dosestream.hl7.path import CLEARED, WHOLE, Path
+from dosestream.hl7.header import Delimiters
+from dosestream.hl7.path import CLEARED, Path
 from dosestream.hl7.reader import Group, Segment
 from dosestream.hl7.times import to_micros
 from dosestream.kafka.topics import Topic
-from dosestream.mapping import values
-from dosestream.mapping.defaults import DEMOGRAPHICS, IDENTIFIERS, Place, Reader, Row
+from dosestream.mapping.compiled import Fill, compile_rows, interpret
+from dosestream.mapping.defaults import DEMOGRAPHICS, IDENTIFIERS, READ_BY_ROWS, Row
 from dosestream.mapping.values import first, identifiers
 
 NO_SEGMENTS = Group(())
@@ -59,82 +61,21 @@ class Draft:
     unmapped: tuple[Unmapped, ...] = ()
 
 
+# Row tables and delimiters met so far, compiled. A sender chooses its delimiters: beyond so many, its messages
+# are read by the rows themselves.
+_compiled: dict[tuple[int, Delimiters], Fill] = {}
+MOST_COMPILED = 64
+
+
 def read_rows(rows: tuple[Row, ...], group: Group, fields: dict[str, Any], paths: dict[str, str]) -> None:
-    """Fill `fields`; note in `paths` what was not read from its first place."""
-    present: dict[str, tuple[Segment, list[str], int]] = {}
-    for name in group.names():
-        segment = group.first(name)
-        assert segment is not None
-        there = segment.fields
-        present[name] = segment, there, len(there)
-    for places in _steps(rows):
-        for segment_name, columns, elsewhere in places:
-            if (at := present.get(segment_name)) is None:
-                continue
-            segment, there, count = at
-            found = False
-            for field_name, number, plain, reader, path in columns:
-                if number >= count or not (value := there[number]):
-                    continue
-                # No delimiter is a letter or digit: such a field is its own first component.
-                if not (plain and value.isalnum()):
-                    value = path.read(segment)
-                    if value:
-                        value = reader(value, segment.delimiters)
-                elif plain is not VERBATIM:
-                    value = reader(value, segment.delimiters)
-                if value:
-                    fields[field_name] = value
-                    found = True
-                    if elsewhere:
-                        paths[field_name] = path.text
-            if found:
-                break
-
-
-# What a field is that holds letters and digits only: the path's business, what the reader is given, or the
-# value itself.
-PATH, PLAIN, VERBATIM = 0, 1, 2
-AS_THEY_ARE = frozenset({values.first, values.text, values.as_sent})
-COSTLY = (values.person, values.practitioner, values.named_practitioner)
-REMEMBERING: dict[Reader, Reader] = {reader: values.remembered(reader) for reader in COSTLY}
-
-# Per row its places: the segment, its columns (the event's field, the number of the message's field, one of
-# the three above, reader, path), and whether it is another place than the first.
-_Columns = tuple[tuple[str, int, int, Reader, Path], ...]
-_Steps = tuple[tuple[tuple[str, _Columns, bool], ...], ...]
-
-_compiled: dict[int, tuple[tuple[Row, ...], _Steps]] = {}
-# The tables of this package and a margin.
-MOST_TABLES = 64
-
-
-def _steps(rows: tuple[Row, ...]) -> _Steps:
-    """The rows laid flat, once per table."""
-    known = _compiled.get(id(rows))
-    if known is not None and known[0] is rows:
-        return known[1]
-    steps = tuple(
-        tuple((place.segment, _columns(place), index > 0) for index, place in enumerate(row.places))
-        for row in rows
-    )
-    if len(_compiled) < MOST_TABLES:
-        _compiled[id(rows)] = rows, steps
-    return steps
-
-
-def _columns(place: Place) -> _Columns:
-    return tuple(
-        (name, path.field, _plain(path, reader), REMEMBERING.get(reader, reader), path)
-        for name, reader, path in place.columns
-    )
-
-
-def _plain(path: Path, reader: Reader) -> int:
-    first = path.component <= 1 and path.subcomponent <= 1 and path.where is None
-    if not first or path.repetition not in (1, WHOLE):
-        return PATH
-    return VERBATIM if reader in AS_THEY_ARE else PLAIN
+    """Fill `fields`; note in `paths` what was not read from its first place. `rows` is a table of `defaults`."""
+    fill = _compiled.get((id(rows), group.delimiters))
+    if fill is None:
+        if len(_compiled) >= MOST_COMPILED or not any(rows is table for table in READ_BY_ROWS):
+            interpret(rows, group, fields, paths)
+            return
+        fill = _compiled[id(rows), group.delimiters] = compile_rows(rows, group.delimiters)
+    fill(group, fields, paths)
 
 
 def read_time(places: tuple[Path, ...], group: Group, local: tzinfo) -> tuple[int | None, str]:
@@ -154,7 +95,12 @@ def read_time(places: tuple[Path, ...], group: Group, local: tzinfo) -> tuple[in
 def _time(path: Path, group: Group) -> str:
     """TS.1, whether its parts are components or, inside another data type, subcomponents."""
     segment = group.first(path.segment)
-    return first(path.read(segment), segment.delimiters) if segment is not None else ""
+    if segment is None or not (value := segment.field(path.field)):
+        return ""
+    # No delimiter is a digit: such a field is its own first component.
+    if value.isdigit() and path.component <= 1 and path.repetition == 1 and path.where is None:
+        return value
+    return first(path.read(segment), segment.delimiters)
 
 
 def put_time(
@@ -184,6 +130,25 @@ def put_event_time(places: tuple[Path, ...], group: Group, local: tzinfo, fields
 
 def read_demographics(group: Group, paths: dict[str, str]) -> Demographics:
     """The patient of the group's PID."""
+    segment = group.first("PID")
+    if segment is None:
+        return Demographics()
+    read = _demographics if len(segment.line) <= LONGEST_PATIENT else _demographics.__wrapped__
+    patient, read_from = read(segment.line, segment.delimiters)
+    paths.update(read_from)
+    return patient
+
+
+# A patient's messages come together, and their sender says the patient in the same words.
+MOST_PATIENTS = 4096
+LONGEST_PATIENT = 512
+
+
+@lru_cache(maxsize=MOST_PATIENTS)
+def _demographics(line: str, delimiters: Delimiters) -> tuple[Demographics, tuple[tuple[str, str], ...]]:
+    """The patient of a PID, and what was not read from its first place."""
+    group = Group([Segment("PID", line, delimiters)])
+    paths: dict[str, str] = {}
     found: tuple[Identifier, ...] = ()
     for path in IDENTIFIERS:
         if found := identifiers(path, group):
@@ -192,4 +157,4 @@ def read_demographics(group: Group, paths: dict[str, str]) -> Demographics:
             break
     fields: dict[str, Any] = {}
     read_rows(DEMOGRAPHICS, group, fields, paths)
-    return Demographics(identifiers=found, **fields)
+    return Demographics(identifiers=found, **fields), tuple(paths.items())

@@ -5,9 +5,9 @@ events once the raw record has its position. `normalise` is one after the other.
 """
 
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Any, Protocol
 
+from dosestream import admission
 from dosestream.events.identity import event_id
 from dosestream.events.records import (
     Appointment,
@@ -19,12 +19,11 @@ from dosestream.events.records import (
     Rejection,
     Report,
 )
-from dosestream.hl7.acceptance import NEVER_ANSWERED, NO_MSH, Refusal, Severity, check
+from dosestream.hl7.acceptance import NEVER_ANSWERED, NO_MSH, Refusal, Severity
 from dosestream.hl7.charset import Undecodable
 from dosestream.hl7.finding import Finding
 from dosestream.hl7.header import Header, read_header
 from dosestream.hl7.reader import Message, read
-from dosestream.hl7.times import zone
 from dosestream.kafka.topics import Topic
 from dosestream.mapping import appointment, report
 from dosestream.mapping.appointment import draft_appointments
@@ -35,6 +34,7 @@ from dosestream.mapping.patient import ACTIONS, draft_patients
 from dosestream.mapping.plan import NOTHING, Overlays, plan_of
 from dosestream.mapping.report import draft_reports
 from dosestream.mapping.rules import rules_of
+from dosestream.mapping.sender import Sender, senders_of
 from dosestream.mapping.values import identifiers
 from dosestream.settings import Settings, SourceSettings, source_for_hl7
 
@@ -114,7 +114,11 @@ def normalise(raw: RawMessage, position: At, settings: Settings) -> Normalised:
     Source and first receipt are the raw record's own; nothing of the past is decided anew but the mapping.
     """
     known = next((source for source in settings.source if source.name == raw.source), None)
-    return finish(interpret(raw.body, settings, known), raw, position)
+    found = interpret(raw.body, settings, known)
+    if raw.refused:
+        # It was refused for what its bytes do not say, and stays so whatever the configuration says today.
+        found = Interpretation(found.header, found.source, refusal=admission.refusal(raw.source))
+    return finish(found, raw, position)
 
 
 def interpret(body: bytes, settings: Settings, source: SourceSettings | None = None) -> Interpretation:
@@ -122,19 +126,38 @@ def interpret(body: bytes, settings: Settings, source: SourceSettings | None = N
     header = read_header(body)
     if header is None:
         return Interpretation(None, source or source_for_hl7(settings, "", ""), refusal=NO_MSH)
-    source = source or source_for_hl7(settings, header.party(3), header.party(4))
-    if refusal := check(header, source.processing_ids):
-        return Interpretation(header, source, refusal=refusal)
+    sender = senders_of(settings).of(header, source)
+    source = sender.source
+    if sender.refusal is not None:
+        return Interpretation(header, source, refusal=sender.refusal)
     message = read(body, header, source.charset)
     if isinstance(message, Undecodable):
         refused = Refusal("charset", 102, f"{message.reason}.", "MSH-18", Severity.ERROR)
         return Interpretation(header, source, refusal=refused)
-    return _map(message, header, source, settings)
+    return _map(message, sender, settings)
 
 
 def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
     """The events of an interpretation, now that its raw record has a position."""
-    envelope: dict[str, Any] = {
+    shared = envelope(found, raw, position)
+    events = tuple(
+        (
+            draft.topic,
+            CLASSES[draft.topic](
+                event_id=event_id(raw.source, raw.body, draft.index), **shared, **draft.fields
+            ),
+        )
+        for draft in found.drafts
+    )
+    rejection = None
+    if found.refusal is not None:
+        rejection = rejected(found.refusal, raw, position)
+    return Normalised(events, rejection, found.ignored)
+
+
+def envelope(found: Interpretation, raw: RawMessage, position: At) -> dict[str, Any]:
+    """What all events of a message say of it."""
+    return {
         "source": raw.source,
         "control_id": raw.control_id,
         "received_at": raw.received_at,
@@ -144,19 +167,6 @@ def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
         "message_time": found.message_time,
         "sequence_number": found.sequence_number,
     }
-    events = tuple(
-        (
-            draft.topic,
-            CLASSES[draft.topic](
-                event_id=event_id(raw.source, raw.body, draft.index), **envelope, **draft.fields
-            ),
-        )
-        for draft in found.drafts
-    )
-    rejection = None
-    if found.refusal is not None:
-        rejection = rejected(found.refusal, raw, position)
-    return Normalised(events, rejection, found.ignored)
 
 
 def rejected(refusal: Refusal, raw: RawMessage, position: At | None) -> Rejection:
@@ -179,10 +189,8 @@ def rejected(refusal: Refusal, raw: RawMessage, position: At | None) -> Rejectio
     )
 
 
-def _map(message: Message, header: Header, source: SourceSettings, settings: Settings) -> Interpretation:
-    local = zone(source.timezone or settings.site.timezone)
-    code, trigger = header.word(9, 1), header.word(9, 2)
-    kind = f"{code}^{trigger}"
+def _map(message: Message, sender: Sender, settings: Settings) -> Interpretation:
+    header, (source, code, _, kind, local, _) = message.header, sender
     sequence = header.word(13)
     broken: Refusal | None = None
     findings: tuple[Finding, ...] = ()
@@ -192,7 +200,7 @@ def _map(message: Message, header: Header, source: SourceSettings, settings: Set
     refusal = broken
     if broken is None:
         site = plan_of(settings).overlays(source.name, kind)
-        drafts, refusal, ignored = _drafts(message, code, trigger, site, local)
+        drafts, refusal, ignored = _drafts(message, sender, site)
     if site and drafts:
         # The raw record lies with its events, also where the site reads the patient from elsewhere.
         patient = drafts[0].identifiers
@@ -214,11 +222,9 @@ def _map(message: Message, header: Header, source: SourceSettings, settings: Set
     )
 
 
-def _drafts(
-    message: Message, code: str, trigger: str, site: Overlays, local: tzinfo
-) -> tuple[list[Draft], Refusal | None, str]:
+def _drafts(message: Message, sender: Sender, site: Overlays) -> tuple[list[Draft], Refusal | None, str]:
     """The events to be, the first thing that could not be mapped, and why a good message makes none."""
-    kind = f"{code}^{trigger}"
+    _, code, trigger, kind, local, _ = sender
     if code == "ADT" and trigger in ACTIONS:
         return *draft_patients(message, trigger, site.get("patient"), local), ""
     if kind in ORDERS:

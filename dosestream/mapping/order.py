@@ -26,6 +26,11 @@ NUMBERS = (
     "requested_procedure_id",
 )
 
+NOTHING = ("", CLEARED)
+
+# What is measured of the patient: the field, what observations say it is, and the factors of their units.
+BODY = (("weight_kg", WEIGHT_CODES, KILOGRAMS), ("height_m", HEIGHT_CODES, METRES))
+
 NO_ORDER = Refusal("no_order", 100, "The message holds no ORC and no OBR segment.", "ORC", Severity.ERROR)
 NO_ORDER_NUMBER = Refusal(
     "no_order_number",
@@ -55,12 +60,10 @@ def draft_orders(message: Message, site: Overlay | None, local: tzinfo) -> tuple
         fields: dict[str, Any] = {"control_code": "", "patient": patient, "paths": paths}
         read_rows(ORDER, group, fields, paths)
         _put_times(group, local, fields, paths)
-        for name, codes, factors in (
-            ("weight_kg", WEIGHT_CODES, KILOGRAMS),
-            ("height_m", HEIGHT_CODES, METRES),
-        ):
-            if value := quantity(group, codes, factors):
-                fields[name] = value
+        if group.first("OBX") is not None:
+            for name, codes, factors in BODY:
+                if value := quantity(group, codes, factors):
+                    fields[name] = value
         identifiers = patient.identifiers if patient is not None else ()
         draft = Draft(Topic.ORDER, index, fields, identifiers, group)
         if site is not None:
@@ -70,7 +73,8 @@ def draft_orders(message: Message, site: Overlay | None, local: tzinfo) -> tuple
                 continue
             draft = changed
         # A cleared number finds nothing either, nor an empty one.
-        if any(draft.fields.get(number, "") not in ("", CLEARED) for number in NUMBERS):
+        said = draft.fields.get
+        if any(said(number, "") not in NOTHING for number in NUMBERS):
             drafts.append(draft)
         else:
             refusal = refusal or NO_ORDER_NUMBER
@@ -98,6 +102,9 @@ def order_groups(message: Message) -> Iterator[Group]:
     speaks for all groups that have none, as IHE sends it.
     """
     head, groups = _split(message.segments)
+    if len(groups) == 1 and message.is_plain and len(head) + len(groups[0]) == len(message.segments):
+        yield message.part(groups[0])
+        return
     shared: list[Segment] = []
     zds = [segment for group in groups for segment in group if segment.name == "ZDS"]
     if len(groups) > 1 and len(zds) == 1 and zds[0] in groups[-1]:

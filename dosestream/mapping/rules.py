@@ -8,7 +8,7 @@ from dosestream.hl7.reader import Message
 from dosestream.settings import Settings
 from dosestream.settings.files import contracts
 
-# Senders choose their names: no more than so many pairs of source and type are remembered.
+# No more than so many pairs of source and type are remembered.
 MOST_REMEMBERED = 4096
 
 
@@ -19,6 +19,9 @@ class Rules:
         self._contracts = contracts(settings)
         minimum = IHE_MINIMUM if settings.conformance.ihe_minimum else ()
         self._profiles = (*minimum, *settings.profile, *zsegments.profiles(self._contracts))
+        # Senders choose their names: those that nothing names share one place.
+        self._named = {one.source for one in self._profiles}
+        self._named |= {sender for one in self._contracts for sender in one.senders}
         self._compiled: dict[tuple[str, str], tuple[Compiled, frozenset[str]]] = {}
 
     def check(self, message: Message, source: str, kind: str) -> tuple[Refusal | None, tuple[Finding, ...]]:
@@ -26,10 +29,13 @@ class Rules:
 
         `kind` is MSH-9 as `ORM^O01`.
         """
+        source = source if source in self._named else ""
         found = self._compiled.get((source, kind))
         compiled, contracted = self._compile(source, kind) if found is None else found
-        findings = compiled.findings(message)
-        findings += zsegments.unknown(message, contracted)
+        unknown = zsegments.unknown(message, contracted)
+        if compiled.surely(message):
+            return None, tuple(unknown)
+        findings = [*compiled.findings(message), *unknown]
         if not compiled.rejecting or not (violations := compiled.violations(message)):
             return None, tuple(findings)
         return profile.refusal(violations), (*violations, *findings)

@@ -1,6 +1,5 @@
 """HL7 data types to the values of events. Each reads one path; empty says nothing, `""` says cleared."""
 
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
@@ -144,16 +143,6 @@ def named_practitioner(value: str, delimiters: Delimiters) -> str:
         return practitioner(value, delimiters)
     parts = name.split(delimiters.subcomponent)
     return pn([unescape(piece, delimiters) for piece in parts[1:6]])
-
-
-def remembered(reader: Callable[[str, Delimiters], str]) -> Callable[[str, Delimiters], str]:
-    """The same reader, which keeps what it read of short values: a site has few physicians."""
-    known = lru_cache(maxsize=8192)(reader)
-
-    def read(value: str, delimiters: Delimiters) -> str:
-        return known(value, delimiters) if len(value) <= REMEMBERED else reader(value, delimiters)
-
-    return read
 
 
 def birth_date(value: str, delimiters: Delimiters) -> str:

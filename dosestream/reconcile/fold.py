@@ -131,6 +131,14 @@ def _winner(value: str, said: Entry) -> Winner:
     return Winner(value, rank, version, control_id, first_received_at)
 
 
+def held(values: Mapping[str, Entry]) -> str | None:
+    """The value of the `winner` alone: most often there is one value, and nothing to compare."""
+    if len(values) == 1:
+        return next(iter(values))
+    found = winner(values)
+    return None if found is None else found.value
+
+
 def newest(winners: Iterable[Winner | None]) -> Winner | None:
     """The highest of several winners."""
     return max((w for w in winners if w is not None), key=lambda w: w.order, default=None)

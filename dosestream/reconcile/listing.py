@@ -11,6 +11,9 @@ from dosestream.reconcile.fold import LIST, LIST_CAP, Entry, Fold, Rank, entry, 
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.version import Precedence, Version
 
+# Fields of a fold that list nobody: most folds have no others.
+PLAIN = frozenset({"name", "birth_date", "sex"})
+
 
 def folded(
     identities: Sequence[PatientId],
@@ -33,6 +36,8 @@ def folded(
 def beside(fold: Fold) -> dict[PatientId, Version]:
     """Whom the newest lists name beside this identifier, and when."""
     found: dict[PatientId, Version] = {}
+    if fold.keys() <= PLAIN:
+        return found
     for name, values in fold.items():
         if name.startswith(LIST) and len(values) < LIST_CAP:
             held = [said for value in values if (said := winner({value: values[value]})) is not None]
@@ -44,7 +49,9 @@ def beside(fold: Fold) -> dict[PatientId, Version]:
 
 def mutual(folds: Mapping[PatientId, Fold]) -> dict[frozenset[PatientId], Version]:
     """The pairs that name each other, and the newest word of it."""
-    lists = {who: those for who, fold in folds.items() if (those := beside(fold))}
+    lists = {
+        who: those for who, fold in folds.items() if not fold.keys() <= PLAIN and (those := beside(fold))
+    }
     return {
         frozenset((who, other)): max(version, lists[other][who])
         for who, others in lists.items()

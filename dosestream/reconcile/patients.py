@@ -7,7 +7,7 @@ from dosestream.events.records import Demographics, Order, Patient, Report
 from dosestream.reconcile import listing, presence, visits
 from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.components import Components
-from dosestream.reconcile.fold import Fold, Rank, Winner, fold_of, merge, newest, winner
+from dosestream.reconcile.fold import Fold, Rank, Winner, fold_of, held, merge, newest, winner
 from dosestream.reconcile.identity import PatientId, bare_forms, hl7_identities, normal
 from dosestream.reconcile.lazy import lazy
 from dosestream.reconcile.merge import Holding, merged, path, survivor
@@ -35,6 +35,9 @@ def demographics_of(event: Patient | Order | Report, rules: Rules) -> Iterator[t
     patient = event.patient
     if patient is None or (isinstance(event, Order) and not rules.orders_update_patients):
         return
+    identities = hl7_identities(rules, event.source, patient)
+    if not identities:
+        return
     rank = RANKS[type(event)]
     who_says = (
         rank,
@@ -48,7 +51,6 @@ def demographics_of(event: Patient | Order | Report, rules: Rules) -> Iterator[t
         said |= presence.folded(event)
         said |= visits.ended(event)
     fold = fold_of(said, *who_says)
-    identities = hl7_identities(rules, event.source, patient)
     if len(identities) == 1 or (isinstance(event, Patient) and event.action == "delete"):
         for identity in identities:
             yield identity, fold
@@ -243,6 +245,21 @@ class Patients:
 
     def row(self, patient: PatientId) -> PatientRow:
         """The row of dose.patient."""
+        if not self.bonds:
+            fold = self.folds.get(patient, {})
+            name, birth_date, sex = (
+                None if not (said := fold.get(field)) or (value := held(said)) == CLEARED else value
+                for field in FIELDS
+            )
+            return PatientRow(
+                patient_authority=patient.authority,
+                patient_id=patient.value,
+                merged_into_authority=None,
+                merged_into_id=None,
+                patient_name=name,
+                patient_birth_date=birth_date,
+                patient_sex=sex,
+            )
         into = self.survivor(patient)
         found = self.demographics(patient)
         return PatientRow(

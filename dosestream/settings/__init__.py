@@ -24,6 +24,7 @@ from dosestream.settings.sections import (
     Settings,
     SiteSettings,
     SourceSettings,
+    TlsSettings,
     WorklistSettings,
 )
 from dosestream.settings.source import source_for_ae, source_for_hl7
@@ -51,6 +52,7 @@ __all__ = [
     "SettingsError",
     "SiteSettings",
     "SourceSettings",
+    "TlsSettings",
     "WorklistSettings",
     "load",
     "parse",

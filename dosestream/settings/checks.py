@@ -18,7 +18,7 @@ from dosestream.settings.mapping import (
     rule_mistakes,
     unknown_sources,
 )
-from dosestream.settings.sections import Settings
+from dosestream.settings.sections import Settings, TlsSettings
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "on_violation": ("flag", "reject"),
@@ -105,6 +105,18 @@ def _address(value: object) -> str | None:
     return None if good else "is no address: write HOST:PORT"
 
 
+def _tls_mistakes(tls: TlsSettings) -> list[tuple[tuple[str, ...], str]]:
+    needs = (
+        ("certificate", "key", tls.certificate, tls.key),
+        ("key", "certificate", tls.key, tls.certificate),
+        ("client_ca", "certificate", tls.client_ca, tls.certificate),
+        ("require_client_certificate", "client_ca", tls.require_client_certificate, tls.client_ca),
+    )
+    return [
+        ((key,), f"{key!r} needs {other!r}") for key, other, there, needed in needs if there and not needed
+    ]
+
+
 # What a value must be beyond its type: by its key, or for a list or table by the key of the whole.
 CHECKS: dict[str, Callable[[object], str | None]] = {
     "port": _port,
@@ -127,6 +139,7 @@ WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
     CodeMapSettings: code_map_mistakes,
     ProfileSettings: profile.mistakes,
     RuleSettings: rule_mistakes,
+    TlsSettings: _tls_mistakes,
     Settings: lambda settings: unknown_sources(settings.mapping, {one.name for one in settings.source}),
     ZContract: zsegments.mistakes,
 }

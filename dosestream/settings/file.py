@@ -4,18 +4,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dosestream.settings.document import SettingsError, parse
 from dosestream.settings.files import with_files
 from dosestream.settings.sections import Settings
 
 # Environment variable to the setting it overrides: what compose and Kubernetes set.
-ENVIRONMENT: dict[str, tuple[str, str]] = {
+ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "DOSESTREAM_KAFKA": ("kafka", "bootstrap"),
     "DOSESTREAM_SCHEMA_REGISTRY": ("kafka", "schema_registry"),
     "DOSESTREAM_POSTGRES": ("postgres", "url"),
     "DOSESTREAM_MLLP_HOST": ("mllp", "host"),
     "DOSESTREAM_MLLP_PORT": ("mllp", "port"),
+    "DOSESTREAM_MLLP_TLS_PORT": ("mllp", "tls", "port"),
     "DOSESTREAM_MLLP_WORKERS": ("mllp", "workers"),
     "DOSESTREAM_REPEATS": ("repeats", "folder"),
     "DOSESTREAM_DICOM_HOST": ("dicom", "host"),
@@ -46,17 +48,28 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
     settings = parse(text, str(path or "dosestream.toml"))
     mistakes: list[str] = []
     settings = with_files(settings, Path(path).parent if path is not None else Path(), mistakes)
-    for variable, (section, key) in ENVIRONMENT.items():
+    for variable, trail in ENVIRONMENT.items():
         if value := environ.get(variable):
-            part = getattr(settings, section)
             try:
-                settings = replace(
-                    settings, **{section: replace(part, **{key: type(getattr(part, key))(value)})}
-                )
-            except ValueError:
-                mistakes.append(
-                    f"environment: {variable}={value!r} is no {type(getattr(part, key)).__name__}"
-                )
+                settings = _with(settings, trail, value)
+            except ValueError as error:
+                mistakes.append(f"environment: {variable}={value!r} is no {error.args[-1]}")
     if mistakes:
         raise SettingsError(mistakes)
     return settings
+
+
+def _with(part: Any, trail: tuple[str, ...], value: str) -> Any:
+    """The section with the setting at the end of the trail changed.
+
+    Raises:
+        ValueError: the value is not of the setting's type, which the last argument names.
+    """
+    key, *rest = trail
+    old = getattr(part, key)
+    if rest:
+        return replace(part, **{key: _with(old, tuple(rest), value)})
+    try:
+        return replace(part, **{key: type(old)(value)})
+    except ValueError as error:
+        raise ValueError(str(error), type(old).__name__) from None

@@ -4,18 +4,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from dosestream.hl7.zsegments import ZContract, event_fields
 from dosestream.mapping.place import DEFAULT
 from dosestream.settings.document import SettingsError, build
 from dosestream.settings.mapping import RuleSettings, rule_mistakes
 from dosestream.settings.mapping_files import with_mapping_files
-from dosestream.settings.sections import MessageProfileSettings, Settings
+from dosestream.settings.sections import MessageProfileSettings, Settings, TlsSettings
 
 
 def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Settings:
     """The settings with the content of their files; `folder` is where relative paths begin."""
     settings = replace(settings, mapping=with_mapping_files(settings.mapping, folder, mistakes))
+    settings = replace(settings, mllp=replace(settings.mllp, tls=_tls(settings.mllp.tls, folder, mistakes)))
     conformance, z_segments = settings.conformance, settings.z_segments
     if conformance.message_profile:
         profiles = tuple(_message_profile(one, folder, mistakes) for one in conformance.message_profile)
@@ -24,6 +26,23 @@ def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Setting
         found = _contracts(folder / z_segments.folder, mistakes)
         settings = replace(settings, z_segments=replace(z_segments, contract=(*z_segments.contract, *found)))
     return _with_contract_rules(settings, mistakes)
+
+
+def _tls(tls: TlsSettings, folder: Path, mistakes: list[str]) -> TlsSettings:
+    """The same with whole paths. The files themselves change without the configuration, and are read by the
+    listener; only that they can be read is looked at here."""
+    whole: dict[str, Any] = {
+        key: str((folder / name).absolute())
+        for key in ("certificate", "key", "client_ca")
+        if (name := getattr(tls, key))
+    }
+    for key, path in whole.items():
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            mistakes.append(f"mllp.tls.{key}: {path}: {_reason(error)}")
+    return replace(tls, **whole)
 
 
 def _with_contract_rules(settings: Settings, mistakes: list[str]) -> Settings:

@@ -48,6 +48,25 @@ class PostgresSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """The HL7 listener over TLS 1.2 or newer, beside the plain one; open where a certificate is named.
+
+    Files are PEM, beside the configuration file where their paths are relative.
+    """
+
+    # Empty: the plain listener's.
+    host: str = ""
+    port: int = 2576
+    # The certificate, followed by those between it and its authority; and its key, without password.
+    certificate: str = ""
+    key: str = ""
+    # The authorities whose certificates clients may show.
+    client_ca: str = ""
+    # Whether a client has to show one.
+    require_client_certificate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MllpSettings:
     """The HL7 listener."""
 
@@ -67,6 +86,9 @@ class MllpSettings:
     release: int = 1
     # Processes that share the port.
     workers: int = 1
+    # Networks from which connections are taken, beside those of the sources; empty: from everywhere.
+    allow: tuple[str, ...] = ()
+    tls: TlsSettings = field(default_factory=TlsSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +192,10 @@ class SourceSettings:
     charset: str = ""
     on_reject: str = ""
     processing_ids: tuple[str, ...] = ("P", "T", "D")
-    # Networks from which it sends; empty: from everywhere.
+    # Networks from which it sends, HL7 and DICOM; empty: from everywhere.
     peers: tuple[str, ...] = ()
+    # A name (CN, or DNS or URI of the subject's alternatives) in the certificate it shows over TLS.
+    certificate: str = ""
     # HOST:PORT where it listens for the results of storage commitment; empty: on the association it asked on.
     commitment: str = ""
 

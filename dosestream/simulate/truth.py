@@ -184,7 +184,6 @@ def _report(order: Order, scan: Scan | None) -> Line:
         "kind": "report",
         "study_instance_uid": scan.study_uid if scan else None,
         "accession_number": _or_none(order, "accession"),
-        "filler_order_number": _or_none(order, "filler"),
         "status": newest.status,
         "text_sha256": sha256("\n".join(newest.lines).encode()).hexdigest(),
         "reported_at": signed.isoformat(),

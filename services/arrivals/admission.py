@@ -1,9 +1,9 @@
 """Who may associate: by address before a byte is read, then by AE titles. Pure."""
 
 from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
+from dosestream.admission import Networks, address_of
 from dosestream.settings import Settings
 
 
@@ -43,6 +43,4 @@ def rejection(settings: Settings, calling: str, called: str, address: str) -> Re
 
 
 def _within(address: str, networks: Iterable[str]) -> bool:
-    here = ip_address(address.partition("%")[0])
-    mapped = getattr(here, "ipv4_mapped", None)
-    return any((mapped or here) in ip_network(one, strict=False) for one in networks)
+    return Networks(tuple(networks)).hold(address_of(address))

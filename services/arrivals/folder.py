@@ -118,6 +118,7 @@ class WatchedFolder:
             called=self._called,
             peer="",
             over_cap=stream.over_cap,
+            fetched=True,
         )
 
     def _move(self, path: Path, where: str, reason: str) -> None:

@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from dosestream.admission import PEER_NOT_ALLOWED, Admission, Peer, address_of
+from dosestream.audit.trail import Kind, Trail, now
 from dosestream.dose.part10 import join
 from dosestream.dose.step_header import PERFORMED_STEP
 from dosestream.events.identity import content_hash, event_id
@@ -21,7 +23,7 @@ from dosestream.kafka.normalised_up_to import NormalisedUpTo
 from dosestream.kafka.publisher import Position, Publication, Publisher, PublishError
 from dosestream.repeats.store import repeat_key
 from dosestream.repeats.waiting import WaitingRepeats
-from dosestream.settings import Settings, source_for_ae
+from dosestream.settings import Settings, SourceSettings, source_for_ae
 from services.arrivals.known import Known
 from services.arrivals.publications import Arrival, Publications, refusal
 from services.arrivals.steps import INVALID_VALUE, Ruling, ruling
@@ -29,6 +31,8 @@ from services.arrivals.steps import INVALID_VALUE, Ruling, ruling
 log = logging.getLogger("dosestream.arrivals")
 
 SUCCESS: Final = 0x0000
+# PS3.7 annex C: refused, not authorised.
+NOT_AUTHORISED: Final = 0x0124
 
 
 class Statuses(NamedTuple):
@@ -59,7 +63,7 @@ class Instance:
     """A request to store: `data_set` is encoded as received, without pixel data; `peer` is host:port.
 
     `command` is N-CREATE or N-SET, empty for what is stored as it is. `over_cap` says that `data_set` is only the
-    beginning.
+    beginning; `fetched` that it came through a feed of ours, whose place the configuration names.
     """
 
     sop_class_uid: str
@@ -71,10 +75,27 @@ class Instance:
     peer: str
     command: str = ""
     over_cap: bool = False
+    fetched: bool = False
+
+    @property
+    def message_type(self) -> str:
+        return f"{self.sop_class_uid}^{self.command}" if self.command else self.sop_class_uid
 
     @property
     def statuses(self) -> Statuses:
         return NORMALISED if self.command else STORE
+
+
+@dataclass(slots=True)
+class _Receipt:
+    """What the audit trail says of an instance, as it becomes known."""
+
+    source: str
+    at: int
+    content: str = ""
+    position: Position = NOWHERE
+    repeat: bool = False
+    code: str = ""
 
 
 class _Answered(NamedTuple):
@@ -88,9 +109,16 @@ class Intake:
     """Takes instances of all associations. `take` may be called from any thread."""
 
     def __init__(
-        self, settings: Settings, publications: Publications, publisher: Publisher, marks: NormalisedUpTo
+        self,
+        settings: Settings,
+        publications: Publications,
+        publisher: Publisher,
+        marks: NormalisedUpTo,
+        trail: Trail,
     ) -> None:
         self._settings = settings
+        self._admission = Admission(settings)
+        self._trail = trail
         self._publications = publications
         self._publisher = publisher
         self._marks = marks
@@ -110,8 +138,11 @@ class Intake:
             if self._closing:
                 return instance.statuses.out_of_resources
             self._under_way += 1
+        source = source_for_ae(self._settings, instance.calling)
+        receipt = _Receipt(source.name, self._clock.next(source.name))
         try:
-            status = self._take(instance)
+            status = self._take(instance, source, receipt)
+            self._audit(instance, receipt, status)
         finally:
             with self._idle:
                 self._under_way -= 1
@@ -120,46 +151,76 @@ class Intake:
             self.counts[f"answered {status:04X}"] += 1
         return status
 
+    def connection(self, kind: Kind, peer: str, code: str = "", detail: str = "") -> None:
+        """A peer, host:port, came or went; or a host was refused, with its reason as `code` and `detail`."""
+        self._trail.write(kind, now(), peer=peer, transport="dicom", code=code, detail=detail)
+
     def close(self, timeout_s: float) -> bool:
         """Take nothing more and wait for what is under way; whether all of it was answered."""
         with self._idle:
             self._closing = True
             return self._idle.wait_for(lambda: self._under_way == 0, timeout_s)
 
-    def _take(self, instance: Instance) -> int:
+    def _audit(self, instance: Instance, receipt: _Receipt, status: int) -> None:
+        away = status == instance.statuses.out_of_resources
+        self._trail.write(
+            Kind.RECEIPT,
+            receipt.at,
+            receipt.source,
+            instance.peer,
+            transport="dicom",
+            message_type=instance.message_type,
+            control_id=instance.sop_instance_uid,
+            content_hash=receipt.content,
+            answer=f"{status:04X}",
+            raw_partition=receipt.position.partition,
+            raw_offset=receipt.position.offset,
+            repeat=receipt.repeat,
+            code=receipt.code or ("unavailable" if away else ""),
+        )
+
+    def _take(self, instance: Instance, source: SourceSettings, receipt: _Receipt) -> int:
         deadline = time.monotonic() + ANSWER_DEADLINE_S
+        peer = Peer(instance.peer, address_of(instance.peer.rpartition(":")[0]), "dicom")
+        if not (instance.fetched or self._admission.may_send(source, peer)):
+            receipt.code = PEER_NOT_ALLOWED
+            log.warning("%s: refused: %s is in none of its peers", source.name, instance.peer)
+            return NOT_AUTHORISED
         if instance.sop_class_uid != PERFORMED_STEP:
-            return self._take_in_turn(instance, deadline)
+            return self._take_in_turn(instance, source, receipt, deadline)
         if not self._steps.acquire(timeout=ANSWER_DEADLINE_S):
             return instance.statuses.out_of_resources
         try:
-            return self._take_in_turn(instance, deadline)
+            # Messages about steps are received in the order in which they count.
+            receipt.at = self._clock.next(source.name)
+            return self._take_in_turn(instance, source, receipt, deadline)
         finally:
             self._steps.release()
 
-    def _take_in_turn(self, instance: Instance, deadline: float) -> int:
-        source = source_for_ae(self._settings, instance.calling)
+    def _take_in_turn(
+        self, instance: Instance, source: SourceSettings, receipt: _Receipt, deadline: float
+    ) -> int:
         body = join(
             instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax, instance.data_set
         )
         if not self._wait_open(deadline):
             return instance.statuses.out_of_resources
         assert self.repeats is not None
-        now = self._clock.next(source.name)
-        content = content_hash(body)
+        at = receipt.at
+        content = receipt.content = content_hash(body)
         key = repeat_key(source.name, content)
         try:
-            if (answer := self.repeats.claim(key, now, deadline)) is not None:
+            if (answer := self.repeats.claim(key, at, deadline)) is not None:
+                receipt.repeat = True
                 return int(answer, 16)
         except TimeoutError as error:
             log.warning("%s %s: not stored: %s", source.name, instance.sop_instance_uid, error)
             return instance.statuses.out_of_resources
-        sop_class = instance.sop_class_uid
         raw = RawMessage(
             source=source.name,
             control_id=instance.sop_instance_uid,
-            message_type=f"{sop_class}^{instance.command}" if instance.command else sop_class,
-            received_at=now,
+            message_type=instance.message_type,
+            received_at=at,
             transport="dicom",
             peer=instance.peer,
             called=instance.called,
@@ -171,17 +232,18 @@ class Intake:
         refused = SUCCESS if source.on_reject == "AA" else instance.statuses.refused
         try:
             if instance.over_cap or len(body) > self._settings.kafka.max_message_bytes:
+                receipt.code = "too_large"
                 self._publish(self._publications.event(self._too_large(raw, refused)), deadline)
-                self.repeats.fail(key, now)
+                self.repeats.fail(key, at)
                 return refused
-            done = self._store(raw, instance, refused, deadline)
+            done = self._store(raw, instance, refused, deadline, receipt)
         except PublishError as error:
             log.warning("%s %s: not stored: %s", raw.source, raw.control_id, error)
-            self.repeats.fail(key, now)
+            self.repeats.fail(key, at)
             return instance.statuses.out_of_resources
         if isinstance(done.arrival, Study) and done.arrival.kind in WHOLE:
-            self.known.hold(instance.sop_instance_uid, sop_class, now)
-        self.repeats.end(key, now, f"{done.status:04X}")
+            self.known.hold(instance.sop_instance_uid, instance.sop_class_uid, at)
+        self.repeats.end(key, at, f"{done.status:04X}")
         return done.status
 
     def _wait_open(self, deadline: float) -> bool:
@@ -193,7 +255,9 @@ class Intake:
             time.sleep(0.05)
         return True
 
-    def _store(self, raw: RawMessage, instance: Instance, refused: int, deadline: float) -> _Answered:
+    def _store(
+        self, raw: RawMessage, instance: Instance, refused: int, deadline: float, receipt: _Receipt
+    ) -> _Answered:
         """Raw record first, then what it says. Raises PublishError."""
         # Read before it is stored: the key is the patient's, and the raw record says the answer.
         arrival = self._publications.read(raw, NOWHERE)
@@ -209,10 +273,12 @@ class Intake:
         raw = replace(raw, answer=f"{status:04X}")
         if isinstance(arrival, Rejection):
             arrival = replace(arrival, answer=raw.answer)
+            receipt.code = arrival.code
             log.warning("%s %s: rejected: %s %s", raw.source, raw.control_id, arrival.code, arrival.location)
         begun = self._marks.begin()
         try:
             position = self._publish(self._publications.raw(raw, arrival, self._marks.instance), deadline)
+            receipt.position = position
             arrival = replace(arrival, raw_partition=position.partition, raw_offset=position.offset)
             self._publish(self._publications.event(arrival), deadline)
         except BaseException:

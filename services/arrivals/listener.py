@@ -14,6 +14,7 @@ from pydicom.filereader import read_dataset
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined, unused-ignore]
 
+from dosestream.audit.trail import Kind
 from dosestream.dose.part10 import encoding_of
 from dosestream.dose.step_header import INSTANCE_AVAILABILITY, PERFORMED_STEP
 from dosestream.settings import Settings
@@ -22,7 +23,7 @@ from services.arrivals.commitment import PUSH_MODEL, REQUEST, references
 from services.arrivals.intake import Instance, Intake
 from services.arrivals.reception import MAX_PDU, STALLED_S, Reception, bounded
 from services.arrivals.reporter import Reporter
-from services.arrivals.server import Server, SharedContexts, tls_context
+from services.arrivals.server import ASSOCIATION_REJECTED, Server, SharedContexts, tls_context
 from services.arrivals.steps import CREATE, NO_LONGER_UPDATED, PROCESSING_FAILURE, SET, SUCCESS
 
 log = logging.getLogger("dosestream.arrivals")
@@ -133,6 +134,7 @@ class Listener:
     def _serve(self, host: str, port: int, tls: Any) -> Any:
         handlers = [
             (evt.EVT_CONN_OPEN, self._opened),
+            (evt.EVT_CONN_CLOSE, self._closed),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_N_CREATE, self._create),
@@ -140,7 +142,7 @@ class Listener:
             (evt.EVT_N_ACTION, self._action),
         ]
         server: Any = self._ae.make_server((host, port), evt_handlers=handlers, server_class=Server)
-        server.settings, server.tls = self._settings, tls
+        server.settings, server.tls, server.refused = self._settings, tls, self._refused
         server.contexts = SharedContexts(server.contexts)
         self._ae._servers.append(server)
         threading.Thread(target=server.serve_forever, name=f"dicom-{port}", daemon=True).start()
@@ -155,6 +157,13 @@ class Listener:
         association.dul.socket.recv = bounded(connection, self._stalled_s)
         cap = self._settings.kafka.max_message_bytes
         association.dimse = Reception(association, cap, self._stalled_s)
+        self._intake.connection(Kind.OPENED, f"{event.address[0]}:{event.address[1]}")
+
+    def _closed(self, event: Any) -> None:
+        self._intake.connection(Kind.CLOSED, f"{event.address[0]}:{event.address[1]}")
+
+    def _refused(self, host: str, code: str, detail: str = "") -> None:
+        self._intake.connection(Kind.REFUSED, host, code, detail)
 
     def _requested(self, event: Any) -> None:
         """Reject who may not associate (PS3.8 9.3.4)."""
@@ -164,6 +173,7 @@ class Listener:
         reject = rejection(self._settings, calling, called, address)
         if reject is not None:
             log.warning("%s from %s: association rejected: %s", calling, address, reject.why)
+            self._refused(address, ASSOCIATION_REJECTED, reject.why)
             association.acse.send_reject(reject.result, reject.source, reject.reason)
             association.is_rejected = True
             association.kill()

@@ -107,6 +107,7 @@ class Feed:
             called=self._called,
             peer=self._orthanc.url.partition("://")[2],
             over_cap=stream.over_cap,
+            fetched=True,
         )
 
     def _get(self, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+from collections.abc import Callable
 from typing import Any, Final
 
 from pynetdicom.transport import ThreadedAssociationServer
@@ -13,6 +14,11 @@ log = logging.getLogger("dosestream.arrivals")
 
 HANDSHAKE_S: Final = 10.0
 
+# Why a connection or an association is refused, in the audit trail.
+ADDRESS_NOT_ALLOWED: Final = "address_not_allowed"
+TLS_HANDSHAKE: Final = "tls_handshake"
+ASSOCIATION_REJECTED: Final = "association_rejected"
+
 
 class SharedContexts(list[Any]):
     """Presentation contexts that nobody changes: pynetdicom copies them deeply for each association, 40 ms each."""
@@ -22,10 +28,11 @@ class SharedContexts(list[Any]):
 
 
 class Server(ThreadedAssociationServer):  # type: ignore[misc]
-    """pynetdicom's server; `settings` and `tls` are set before it serves."""
+    """pynetdicom's server; `settings`, `tls` and `refused`, which hears host, code and detail, are set before it serves."""
 
     settings: Settings
     tls: ssl.SSLContext | None = None
+    refused: Callable[[str, str, str], None]
     request_queue_size = 128
     # A scanner's connection must not keep the process from ending.
     daemon_threads = True
@@ -34,6 +41,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
         if may_connect(self.settings, client_address[0]):
             return True
         log.warning("%s: connection refused: its address is not allowed (dicom.allow)", client_address[0])
+        self.refused(client_address[0], ADDRESS_NOT_ALLOWED, "")
         return False
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -42,7 +50,9 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
                 request.settimeout(HANDSHAKE_S)
                 request = self.tls.wrap_socket(request, server_side=True)
             except OSError as error:
-                log.warning("%s: no TLS: %s", client_address[0], getattr(error, "reason", error))
+                reason = str(getattr(error, "reason", "") or error)
+                log.warning("%s: no TLS: %s", client_address[0], reason)
+                self.refused(client_address[0], TLS_HANDSHAKE, reason)
                 self.shutdown_request(request)
                 return
         super().process_request_thread(request, client_address)

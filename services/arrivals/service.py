@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Final
 
 from dosestream import ready
+from dosestream.audit.trail import POLL_S, Kind, Trail, now
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.normalised_up_to import DICOM_GROUP, NormalisedUpTo
 from dosestream.kafka.publisher import Publisher
@@ -31,6 +32,8 @@ log = logging.getLogger("dosestream.arrivals")
 STARTING_S: Final = 3.0
 # How long a peer has to take its last answer and to release.
 FAREWELL_S: Final = 0.5
+# What is on its way to the audit topic at the end gets so long.
+AUDIT_S: Final = 2.0
 
 
 class Arrivals:
@@ -49,7 +52,11 @@ class Arrivals:
             publisher=self._publisher,
             codec=codec,
         )
-        self.intake = Intake(settings, publications, self._publisher, self._marks)
+        self._trail = Trail(settings.kafka, codec, "arrivals")
+        self.intake = Intake(settings, publications, self._publisher, self._marks, self._trail)
+        self._over = threading.Event()
+        self._poller = threading.Thread(target=self._tend_trail, name="audit", daemon=True)
+        self._poller.start()
         self._desk = Desk(settings, str(Topic.DICOM_RAW), self._marks, self._opened)
         self._listener: Listener | None = None
         self._feeds: list[WatchedFolder | Feed] = []
@@ -73,6 +80,7 @@ class Arrivals:
             self._feeds.append(WatchedFolder(folder, self.intake, dicom.watch_ae_title, dicom.ae_title, cap))
         if dicom.orthanc.url:
             self._feeds.append(Feed(dicom.orthanc, self.intake, dicom.ae_title, cap))
+        self._trail.write(Kind.CONFIGURATION, now(), detail="at the start")
         for feed in self._feeds:
             feed.start()
         return self._listener
@@ -91,8 +99,15 @@ class Arrivals:
             self._listener.close()
         self._marks.stop()
         self._publisher.close()
+        self._over.set()
+        self._poller.join()
+        self._trail.close(AUDIT_S)
         self._desk.close()
         self.intake.known.close()
+
+    def _tend_trail(self) -> None:
+        while not self._over.wait(POLL_S):
+            self._trail.poll()
 
     def _opened(self, store: Store) -> None:
         folder = home(self._settings.repeats) / self._marks.roster.cluster()

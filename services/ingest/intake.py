@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+from dosestream.admission import Admission, Peer
+from dosestream.admission import refusal as not_allowed
 from dosestream.events.identity import content_hash
 from dosestream.events.receipt import ReceiptClock
 from dosestream.events.records import RawMessage
@@ -20,10 +22,12 @@ from dosestream.hl7.header import Header, read_header
 from dosestream.kafka.loop_publisher import LoopPublisher
 from dosestream.kafka.normalised_up_to import NormalisedUpTo
 from dosestream.kafka.publisher import Position, PublishError
+from dosestream.kafka.topics import Topic
 from dosestream.mapping.normalise import Interpretation, interpret, rejected
 from dosestream.repeats.store import repeat_key
 from dosestream.repeats.turns import Repeats
-from dosestream.settings import Settings, source_for_hl7
+from dosestream.settings import Settings, SourceSettings, source_for_hl7
+from services.ingest.audit import NOWHERE, Audit
 from services.ingest.control_ids import ControlIds
 from services.ingest.limits import STOPPED
 from services.ingest.publications import Publications, raw_message
@@ -32,8 +36,8 @@ from services.ingest.watch import Watch
 log = logging.getLogger("dosestream.ingest")
 
 # The answers to one message, unframed, in order (none where the sender asked for none), and whether what it
-# sent is stored.
-Answer = Callable[[list[bytes], bool], None]
+# sent is stored; returns whether this is what the sender hears, False where it was refused before for lateness.
+Answer = Callable[[list[bytes], bool], bool]
 Result = Position | PublishError
 
 FRAMING_REFUSALS: dict[str, Refusal] = {
@@ -45,6 +49,9 @@ FRAMING_REFUSALS: dict[str, Refusal] = {
     "frame_timeout": Refusal("frame_timeout", 100, "The frame was not complete in time."),
 }
 
+
+# What events are counted as.
+EVENTS = {topic: f"events {topic}" for topic in Topic}
 
 # A message that comes while the broker is not there yet is tried so often, for so long.
 HOLD_S = 0.25
@@ -70,18 +77,30 @@ class Receipt:
 
     __slots__ = (
         *("_answer", "_failure", "_intake", "_left"),
-        *("at", "begun", "body", "content", "found", "key", "peer", "raw", "refusal"),
+        *("at", "begun", "body", "content", "found", "key", "peer", "position", "raw", "refusal", "refused"),
     )
 
     def __init__(
-        self, intake: "Intake", found: Interpretation, body: bytes, peer: str, answer: Answer, at: int
+        self,
+        intake: "Intake",
+        found: Interpretation,
+        body: bytes,
+        peer: Peer,
+        answer: Answer,
+        at: int,
+        refused: str,
     ) -> None:
         self._intake = intake
         self._answer = answer
         self.body = body
         self.peer = peer
         self.content = content_hash(body)
-        self.key = repeat_key(found.source.name, self.content)
+        # What a stranger sends does not decide what the source hears that sends the same.
+        self.key = repeat_key(
+            f"{found.source.name}\0{refused}" if refused else found.source.name, self.content
+        )
+        self.refused = refused
+        self.position = NOWHERE
         self.begun = 0
         self._left = 0
         self._failure: PublishError | None = None
@@ -90,9 +109,20 @@ class Receipt:
         self.raw: RawMessage | None = None
         self.refusal: Refusal | None = None
 
-    def tell(self, refusal: Refusal | None) -> None:
-        """Answer."""
-        self._intake.tell(self.found.header, self._answer, self.at, refusal)
+    def tell(self, refusal: Refusal | None, *, repeat: bool = False) -> None:
+        """Answer, and put it on the audit trail."""
+        found = self.found
+        answer = self._intake.tell(found.header, self._answer, self.at, refusal)
+        self._intake.audit.receipt(
+            found,
+            self.peer,
+            self.content,
+            self.at,
+            answer,
+            refusal or found.refusal,
+            self.position,
+            repeat=repeat,
+        )
 
     def new(self) -> None:
         """It is no repeat."""
@@ -109,6 +139,7 @@ class Receipt:
         if isinstance(result, PublishError):
             intake.failed(self, result)
             return
+        self.position = result
         records = intake.publications.normalised(self.found, self.raw, result)
         self._left = len(records)
         if not records:
@@ -148,8 +179,11 @@ class Intake:
         marks: NormalisedUpTo,
         loop: asyncio.AbstractEventLoop,
         clock: ReceiptClock,
+        audit: Audit,
     ) -> None:
         self._settings = settings
+        self.admission = Admission(settings)
+        self.audit = audit
         self._clock = clock
         self._loop = loop
         # Known once the broker is.
@@ -163,15 +197,19 @@ class Intake:
         self.bytes_under_way = 0
         self.counts: Counter[str] = Counter()
 
-    def take(self, body: bytes, peer: str, answer: Answer) -> None:
+    def take(self, body: bytes, peer: Peer, answer: Answer) -> None:
         """One message, unframed. `answer` is called exactly once, from the event loop."""
         if not self._is_open:
             self._hold(body, peer, answer, time.monotonic() + OPEN_WAIT_S)
             return
         assert self.repeats is not None
-        found = interpret(body, self._settings)
+        found = interpret(body, self._settings, self._source_of(peer, body))
         now = self._clock.next(found.source.name)
-        receipt = Receipt(self, found, body, peer, answer, now)
+        refused = ""
+        if not self.admission.may_send(found.source, peer):
+            refusal = not_allowed(found.source.name)
+            found, refused = Interpretation(found.header, found.source, refusal=refusal), refusal.code
+        receipt = Receipt(self, found, body, peer, answer, now, refused)
         self.under_way += 1
         self.bytes_under_way += len(body)
         self.repeats.hear(receipt.key, now, receipt.new, receipt.again)
@@ -188,10 +226,13 @@ class Intake:
         receipt.refusal = held or self._told(found)
         due = codes(found.header, receipt.refusal)
         answer = due[0] if due else ""
-        receipt.raw = raw_message(found, body, receipt.content, receipt.at, receipt.peer, answer)
+        receipt.raw = raw_message(
+            found, body, receipt.content, receipt.at, receipt.peer.name, answer, receipt.refused
+        )
         self._count(found)
         receipt.begun = self.marks.begin()
-        record = self.publications.raw(found, receipt.raw, self.marks.instance, final=held is None)
+        final = held is None and not receipt.refused
+        record = self.publications.raw(found, receipt.raw, self.marks.instance, final=final)
         self.publisher.publish(record, receipt.stored)
 
     def repeated(self, receipt: Receipt, answer: str | None) -> None:
@@ -207,9 +248,9 @@ class Intake:
                 refusal = None
             elif refusal is None or refusal.severity != severity:
                 refusal = AS_BEFORE[Severity(severity)]
-        receipt.tell(refusal)
+        receipt.tell(refusal, repeat=True)
 
-    def take_error(self, error: FramingError, peer: str, answer: Answer | None) -> None:
+    def take_error(self, error: FramingError, peer: Peer, answer: Answer | None) -> None:
         """Bytes that are no message: to the rejected topic, with an `AR` where the sender waits for one."""
         refusal = FRAMING_REFUSALS[error.code]
         if error.reason:
@@ -220,15 +261,17 @@ class Intake:
         now = self._clock.next(source.name)
         due = codes(header, refusal) if answer is not None else ()
         found = Interpretation(header, source, refusal=refusal)
-        raw = raw_message(found, error.body, content_hash(error.body), now, peer, due[0] if due else "")
+        content = content_hash(error.body)
+        raw = raw_message(found, error.body, content, now, peer.name, due[0] if due else "")
         self.under_way += 1
         self.bytes_under_way += len(error.body)
         self.counts[f"rejected {error.code}"] += 1
 
         def stored(result: Result) -> None:
             self._over(error.body)
-            if answer is not None:
-                self.tell(header, answer, now, UNAVAILABLE if isinstance(result, PublishError) else refusal)
+            told = UNAVAILABLE if isinstance(result, PublishError) else refusal
+            heard = self.tell(header, answer, now, told) if answer is not None else ""
+            self.audit.receipt(found, peer, content, now, heard, told)
 
         self.publisher.publish(self.publications.rejection(rejected(refusal, raw, None)), stored)
 
@@ -236,12 +279,14 @@ class Intake:
         """Answer a message that could not be stored in time."""
         self.tell(header, answer, self._clock.next(""), UNAVAILABLE)
 
-    def tell(self, header: Header | None, answer: Answer, now: int, refusal: Refusal | None) -> None:
-        """Answer with the codes that are due."""
+    def tell(self, header: Header | None, answer: Answer, now: int, refusal: Refusal | None) -> str:
+        """Answer with the codes that are due; the first the sender heard, empty where none was due."""
         due = codes(header, refusal)
         for code in due:
             self.counts[f"answered {code}"] += 1
-        answer([acknowledge(header, code, refusal, now) for code in due], refusal is not UNAVAILABLE)
+        if not answer([acknowledge(header, code, refusal, now) for code in due], refusal is not UNAVAILABLE):
+            due = codes(header, UNAVAILABLE)
+        return due[0] if due else ""
 
     def done(self, receipt: Receipt) -> None:
         """Everything made from the message is in Kafka."""
@@ -269,6 +314,7 @@ class Intake:
     def reload(self, settings: Settings) -> None:
         """From the next message on these settings hold."""
         self._settings = settings
+        self.admission = Admission(settings)
         self.publications = replace(self.publications, settings=settings)
         self.watch.reload(settings)
 
@@ -277,7 +323,13 @@ class Intake:
         """Whether what is stored now is looked after until it has its events."""
         return self.repeats is not None and self.marks.is_open
 
-    def _hold(self, body: bytes, peer: str, answer: Answer, until: float) -> None:
+    def _source_of(self, peer: Peer, body: bytes) -> SourceSettings | None:
+        """The source that the peer's certificate says; None where MSH alone does."""
+        if not peer.names or not self.admission.maps_certificates or (header := read_header(body)) is None:
+            return None
+        return self.admission.source_of(peer, header.party(3), header.party(4))
+
+    def _hold(self, body: bytes, peer: Peer, answer: Answer, until: float) -> None:
         """The broker may just be coming: try again in a while."""
         self.under_way += 1
         self.bytes_under_way += len(body)
@@ -288,11 +340,17 @@ class Intake:
                 self.take(body, peer, answer)
             elif time.monotonic() > until:
                 self.counts["not stored"] += 1
-                self.refuse(read_header(body), answer)
+                self._could_not_store(body, peer, answer)
             else:
                 self._hold(body, peer, answer, until)
 
         self._loop.call_later(HOLD_S, again)
+
+    def _could_not_store(self, body: bytes, peer: Peer, answer: Answer) -> None:
+        found = interpret(body, self._settings, self._source_of(peer, body))
+        now = self._clock.next(found.source.name)
+        told = self.tell(found.header, answer, now, UNAVAILABLE)
+        self.audit.receipt(found, peer, content_hash(body), now, told, UNAVAILABLE)
 
     def _over(self, body: bytes) -> None:
         self.under_way -= 1
@@ -312,4 +370,4 @@ class Intake:
         elif found.ignored:
             self.counts["ignored"] += 1
         for draft in found.drafts:
-            self.counts[f"events {draft.topic}"] += 1
+            self.counts[EVENTS[draft.topic]] += 1

@@ -4,15 +4,18 @@ import asyncio
 import logging
 import socket
 import time
-from collections import Counter, deque
+from collections import deque
 from typing import Any
 
+from dosestream.admission import Peer, address_of
 from dosestream.hl7.batch import is_batch, read_batch
 from dosestream.hl7.framing import COMMIT_ACK, COMMIT_NAK, Frame, Framer, FramingError, frame
 from dosestream.hl7.header import read_header
 from dosestream.settings import Settings
+from services.ingest.admission import Refusals, Why
 from services.ingest.intake import Intake
 from services.ingest.room import Room
+from services.ingest.tls import Certificates, TlsServer, host_of, peer_of
 
 log = logging.getLogger("dosestream.ingest")
 
@@ -26,6 +29,13 @@ JUNK_SILENCE_S = 1.0
 KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 120_000}
 
 
+REASONS = {
+    Why.ADDRESS: "their address is neither in mllp.allow nor in a source's peers",
+    Why.FULL: "there are as many as mllp.max_connections allows",
+    Why.TLS: "the TLS handshake failed; the last one's reason",
+}
+
+
 class Slot:
     """The place of one message in the order of answers."""
 
@@ -37,12 +47,14 @@ class Slot:
         self.header_bytes = body
         self.out: bytes | None = None
 
-    def answer(self, answers: list[bytes], stored: bool) -> None:
-        """The answers, unframed; those that come after the deadline's are dropped."""
-        if self.out is None:
-            self.header_bytes = b""
-            self.out = self._connection.framed(answers, stored)
-            self._connection.answered()
+    def answer(self, answers: list[bytes], stored: bool) -> bool:
+        """The answers, unframed; those that come after the deadline's are dropped. Whether they were not."""
+        if self.out is not None:
+            return False
+        self.header_bytes = b""
+        self.out = self._connection.framed(answers, stored)
+        self._connection.answered()
+        return True
 
 
 class Connection(asyncio.Protocol):
@@ -58,17 +70,21 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._write_paused = False
         self._closing = False
-        self._peer = ""
+        self._peer = Peer("", None, "mllp")
+        self._admitted = False
         self._heard_at = time.monotonic()
         self._frame_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        address = transport.get_extra_info("peername") or ("", 0)
-        self._peer = f"{address[0]}:{address[1]}"
-        if not self._listener.admit(self):
+        self._peer = peer_of(transport)
+        # Behind a handshake it was asked before.
+        if self._peer.transport == "mllp" and not self._listener.welcomes(host_of(transport)[0]):
             self._transport.abort()
             return
+        self._admitted = True
+        self._listener.admit(self)
+        self._listener.intake.audit.opened(self._peer)
         keep_alive(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
@@ -87,11 +103,14 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._close_when_answered()
-        return True  # the other half stays open until everything is answered
+        # The other half stays open until everything is answered; TLS here knows no half.
+        return self._peer.transport == "mllp"
 
     def connection_lost(self, exc: Exception | None) -> None:
         for error in self._framer.end():
             self._listener.intake.take_error(error, self._peer, None)
+        if self._admitted:
+            self._listener.intake.audit.closed(self._peer)
         self._listener.forget(self)
 
     def pause_writing(self) -> None:
@@ -202,14 +221,15 @@ class Connection(asyncio.Protocol):
 
 
 class Listener:
-    """The listening socket and its connections."""
+    """The listening sockets and their connections."""
 
     def __init__(self, settings: Settings, intake: Intake) -> None:
         self.settings = settings
         self.intake = intake
         self.room = Room(settings, intake)
         self._connections: set[Connection] = set()
-        self._refused: Counter[str] = Counter()
+        self._tls: TlsServer | None = None
+        self._refused = Refusals()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -220,8 +240,8 @@ class Listener:
         Raises:
             OSError: the address cannot be had.
         """
-        loop = asyncio.get_running_loop()
         mllp = self.settings.mllp
+        loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: Connection(self),
             mllp.host,
@@ -234,31 +254,52 @@ class Listener:
         host, port = self._server.sockets[0].getsockname()[:2]
         return str(host), int(port)
 
+    def open_tls(self, certificates: Certificates, *, shared: bool = False) -> tuple[str, int]:
+        """Listen for TLS, too; as `open`. New connections get the context that is loaded when they come."""
+        mllp = self.settings.mllp
+
+        self._tls = TlsServer(
+            lambda: certificates.loaded.context,
+            self.welcomes,
+            lambda: Connection(self),
+            lambda host, reason: self._refuse(host, Why.TLS, reason),
+        )
+        return self._tls.open(mllp.tls.host or mllp.host, mllp.tls.port, shared=shared)
+
     async def close(self, timeout_s: float) -> None:
         """Accept and read nothing more, answer what was read, then close every connection."""
         assert self._server is not None
         assert self._sweeper is not None
         self._server.close()
+        if self._tls is not None:
+            self._tls.close()
         for connection in list(self._connections):
             connection.drain()
         deadline = time.monotonic() + timeout_s
         while (self._connections or self.intake.under_way) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         self._sweeper.cancel()
+        self._tell_refused(time.monotonic(), all_of_them=True)
 
     @property
     def connections(self) -> int:
         """How many there are."""
         return len(self._connections)
 
-    def admit(self, connection: Connection) -> bool:
-        """Whether there is room for another connection."""
-        if len(self._connections) >= self.settings.mllp.max_connections:
-            self.intake.counts["connections refused"] += 1
-            self._refused["connections"] += 1
-            return False
+    def welcomes(self, host: str) -> bool:
+        """Whether a connection that just came is taken: from its address, and with room for another."""
+        shaking = self._tls.under_way if self._tls is not None else 0
+        if not self.intake.admission.admits(address_of(host)):
+            self._refuse(host, Why.ADDRESS)
+        elif len(self._connections) + shaking >= self.settings.mllp.max_connections:
+            self._refuse(host, Why.FULL)
+        else:
+            return True
+        return False
+
+    def admit(self, connection: Connection) -> None:
+        """The connection is open."""
         self._connections.add(connection)
-        return True
 
     def forget(self, connection: Connection) -> None:
         """The connection is over."""
@@ -271,12 +312,19 @@ class Listener:
             now = time.monotonic()
             for connection in list(self._connections):
                 connection.sweep(now)
-            if refused := self._refused.pop("connections", 0):
-                log.warning(
-                    "%d connections were refused: there are as many as mllp.max_connections allows (%d)",
-                    refused,
-                    self.settings.mllp.max_connections,
-                )
+            self._tell_refused(now)
+
+    def _refuse(self, host: str, why: Why, detail: str = "") -> None:
+        self.intake.counts["connections refused"] += 1
+        self._refused.add(host, why, detail)
+
+    def _tell_refused(self, now: float, *, all_of_them: bool = False) -> None:
+        for one in self._refused.due(now, all_of_them=all_of_them):
+            log.warning(
+                "%d connections were refused from %s: %s%s",
+                *(one.attempts, one.host, REASONS[one.why], f" ({one.detail})" if one.detail else ""),
+            )
+            self.intake.audit.refused(one)
 
 
 def keep_alive(connection: socket.socket | None) -> None:

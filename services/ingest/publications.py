@@ -1,10 +1,11 @@
 """What ingest puts into Kafka: records with their keys and headers. Pure."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from dosestream.events import cloudevents
 from dosestream.events.codec import Codec
-from dosestream.events.identity import record_key
+from dosestream.events.identity import event_id, record_key
 from dosestream.events.records import (
     Appointment,
     Event,
@@ -18,7 +19,8 @@ from dosestream.events.records import (
 from dosestream.kafka.publisher import Position, Publication
 from dosestream.kafka.stretch import ANSWER_HEADER
 from dosestream.kafka.topics import Topic
-from dosestream.mapping.normalise import Interpretation, Normalised, finish, normalise
+from dosestream.mapping.draft import Draft
+from dosestream.mapping.normalise import CLASSES, Interpretation, Normalised, envelope, normalise, rejected
 from dosestream.settings import Settings, SourceSettings
 
 # The `ce_type` of an event: what subscribers tell it by.
@@ -60,8 +62,15 @@ class Publications:
         )
 
     def normalised(self, found: Interpretation, raw: RawMessage, position: Position) -> list[Publication]:
-        """The records made from an interpretation whose raw record is stored."""
-        return self._all(finish(found, raw, position), found.source)
+        """The records made from an interpretation whose raw record is stored.
+
+        The same bytes as `repaired` makes of the raw record, without the events as objects between.
+        """
+        shared = envelope(found, raw, position)
+        records = [self._drafted(draft, shared, raw, found.source) for draft in found.drafts]
+        if found.refusal is not None:
+            records.append(self.rejection(rejected(found.refusal, raw, position)))
+        return records
 
     def repaired(self, raw: RawMessage, position: Position) -> list[Publication]:
         """The same records again, from the raw record alone."""
@@ -81,6 +90,18 @@ class Publications:
                 kind="hl7.rejected",
                 at=rejection.received_at,
             ),
+        )
+
+    def _drafted(
+        self, draft: Draft, shared: dict[str, Any], raw: RawMessage, source: SourceSettings
+    ) -> Publication:
+        identity = event_id(raw.source, raw.body, draft.index)
+        kind = CLASSES[draft.topic]
+        return Publication(
+            str(draft.topic),
+            self._key(source, draft.identifiers, raw.source),
+            self.codec.encode_parts(kind, {**draft.fields, **shared, "event_id": identity}),
+            cloudevents.headers(event_id=identity, source=raw.source, kind=KINDS[kind], at=raw.received_at),
         )
 
     def _all(self, normalised: Normalised, source: SourceSettings) -> list[Publication]:
@@ -112,10 +133,16 @@ class Publications:
 
 
 def raw_message(
-    found: Interpretation, body: bytes, content: str, received_at: int, peer: str, answer: str
+    found: Interpretation,
+    body: bytes,
+    content: str,
+    received_at: int,
+    peer: str,
+    answer: str,
+    refused: str = "",
 ) -> RawMessage:
     """The raw record's content; `answer` is the first acknowledgement code decided, empty where none is due;
-    `content` the body's hash.
+    `content` the body's hash; `refused` the code of a refusal that does not follow from the bytes.
     """
     return RawMessage(
         source=found.source.name,
@@ -127,4 +154,5 @@ def raw_message(
         content_hash=content,
         answer=answer,
         body=body,
+        refused=refused,
     )

@@ -7,6 +7,7 @@ from dosestream.settings import Settings
 
 # Sections whose connections, sockets and files are open.
 FIXED: Final = ("kafka", "repeats")
+FIXED_OF_TLS: Final = ("host", "port")
 FIXED_OF_MLLP: Final = ("host", "port", "workers", "in_flight", "in_flight_mib")
 
 
@@ -19,4 +20,12 @@ def reloaded(running: Settings, wanted: Settings) -> tuple[Settings, list[str]]:
         **{name: getattr(running, name) for name in FIXED},
         mllp=replace(wanted.mllp, **{key: getattr(running.mllp, key) for key in FIXED_OF_MLLP}),
     )
-    return settings, sections + [f"mllp.{key}" for key in keys]
+    names = sections + [f"mllp.{key}" for key in keys]
+    tls, wanted_tls = running.mllp.tls, wanted.mllp.tls
+    if bool(tls.certificate) != bool(wanted_tls.certificate):
+        # Opened or closed with the next start.
+        kept, names = tls, [*names, "mllp.tls"]
+    else:
+        kept = replace(wanted_tls, **{key: getattr(tls, key) for key in FIXED_OF_TLS})
+        names += [f"mllp.tls.{key}" for key in FIXED_OF_TLS if getattr(tls, key) != getattr(wanted_tls, key)]
+    return replace(settings, mllp=replace(settings.mllp, tls=kept)), names

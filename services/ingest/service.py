@@ -15,6 +15,7 @@ from collections.abc import Callable
 import uvloop
 
 from dosestream import logs, ready
+from dosestream.audit.trail import POLL_S, Trail
 from dosestream.events.receipt import ReceiptClock
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.loop_publisher import LoopPublisher
@@ -27,10 +28,12 @@ from dosestream.repeats.turns import Repeats
 from dosestream.settings import Settings, SettingsError
 from dosestream.settings.mapping import described
 from services.ingest import workers
+from services.ingest.audit import Audit
 from services.ingest.intake import Intake
 from services.ingest.listener import Listener
 from services.ingest.publications import Publications
 from services.ingest.reload import reloaded
+from services.ingest.tls import Certificates, TlsError
 
 log = logging.getLogger("dosestream.ingest")
 
@@ -38,6 +41,10 @@ log = logging.getLogger("dosestream.ingest")
 STARTING_S = 3.0
 # What is under way when the service is told to stop gets so long to be answered.
 DRAIN_S = 12.0
+# Then what is on its way to the audit topic gets so long.
+AUDIT_S = 2.0
+# The files of the certificate are looked at so often.
+LOOK_S = 60.0
 # The thread that keeps the marks must not hold the loop up for long.
 SWITCH_INTERVAL_S = 0.001
 # A message leaves no cycles behind, so the collector need not look after every few of them.
@@ -78,6 +85,9 @@ class _Service:
             loop.add_signal_handler(number, self._stop.set)
         settings, share = self._settings, self._share
         publications = Publications(settings, codec_for(settings.kafka))
+        self._trail = Trail(settings.kafka, publications.codec, "ingest")
+        self._audit = Audit(self._trail)
+        self._certificates: Certificates | None = None
         # Of what is normalised again; what comes new has a publisher of its own.
         publisher = Publisher(settings.kafka, linger_ms=2.0)
         marks = NormalisedUpTo(
@@ -90,7 +100,9 @@ class _Service:
             caretaker=share.number == 0,
         )
         clock = ReceiptClock(worker=share.number, workers=share.workers)
-        self._intake = Intake(settings, publications, LoopPublisher(settings.kafka, loop), marks, loop, clock)
+        self._intake = Intake(
+            settings, publications, LoopPublisher(settings.kafka, loop), marks, loop, clock, self._audit
+        )
         desk = Desk(settings, str(Topic.HL7_RAW), marks, self._opened, caretaker=share.number == 0)
         desk.start()
         try:
@@ -98,7 +110,10 @@ class _Service:
             return 0 if self._stop.is_set() else await self._listen()
         finally:
             marks.stop()
-            await loop.run_in_executor(None, publisher.close)
+            await asyncio.gather(
+                loop.run_in_executor(None, self._trail.close, AUDIT_S),
+                loop.run_in_executor(None, publisher.close),
+            )
             await loop.run_in_executor(None, desk.close)
 
     def _opened(self, store: Store) -> None:
@@ -113,18 +128,18 @@ class _Service:
 
     async def _listen(self) -> int:
         listener = Listener(self._settings, self._intake)
-        try:
-            host, port = await listener.open(shared=self._share.workers > 1)
-        except OSError as error:
-            mllp = self._settings.mllp
-            log.error("%s:%d cannot be listened on: %s", mllp.host, mllp.port, error.strerror)
+        address = await self._open(listener)
+        if address is None:
             return 1
         self._loop.add_signal_handler(signal.SIGUSR1, lambda: _report(listener))
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._reload(listener))
-        ready.announce({"host": host, "port": port})
-        log.info("listening on %s:%d", host, port)
+        ready.announce(address)
+        self._audit.configuration(None, self._settings)
         log.info("mapping: %s", described(self._settings.mapping))
+        beside = [self._loop.create_task(self._tend_trail()), self._loop.create_task(self._look())]
         await self._stop.wait()
+        for task in beside:
+            task.cancel()
         await listener.close(DRAIN_S)
         await self._intake.publisher.close()
         await self._intake.watch.close()
@@ -133,6 +148,40 @@ class _Service:
         _report(listener)
         return 0
 
+    async def _open(self, listener: Listener) -> dict[str, object] | None:
+        """Where it listens; None where it cannot, and the log says why."""
+        shared, mllp = self._share.workers > 1, self._settings.mllp
+        asked = f"{mllp.host}:{mllp.port}"
+        address: dict[str, object] = {}
+        try:
+            address["host"], address["port"] = await listener.open(shared=shared)
+            log.info("listening on %s:%d", address["host"], address["port"])
+            if mllp.tls.certificate:
+                asked = f"{mllp.tls.host or mllp.host}:{mllp.tls.port}"
+                self._certificates = Certificates(mllp.tls, self._audit.certificate)
+                self._certificates.look(self._loop.time())
+                host, port = listener.open_tls(self._certificates, shared=shared)
+                address["tls"] = {"host": host, "port": port}
+                log.info("listening for TLS on %s:%d; %s", host, port, self._certificates.loaded.told)
+        except OSError as error:
+            log.error("%s cannot be listened on: %s", asked, error.strerror)
+            return None
+        except TlsError as error:
+            log.error("TLS cannot be listened for: %s", error)
+            return None
+        return address
+
+    async def _tend_trail(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            self._trail.poll()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._certificates is not None:
+                self._certificates.look(self._loop.time())
+
     def _reload(self, listener: Listener) -> None:
         """Take a changed configuration; a broken one is told, and the old one stays."""
         try:
@@ -140,11 +189,15 @@ class _Service:
         except SettingsError as error:
             for mistake in error.mistakes:
                 log.error("the configuration is kept as it was: %s", mistake)
+            self._audit.configuration_kept(len(error.mistakes))
             return
         settings, fixed = reloaded(self._settings, wanted)
         for name in fixed:
             log.warning("%s changes with the next start only", name)
+        self._audit.configuration(self._settings, settings)
         self._settings = listener.settings = settings
+        if self._certificates is not None:
+            self._certificates.reload(settings.mllp.tls)
         self._intake.reload(settings)
         log.info("the configuration was read again; mapping: %s", described(settings.mapping))
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -70,15 +71,29 @@ class Parent:
         except OSError as error:
             log.error("%s:%d cannot be listened on: %s", self._mllp.host, self._mllp.port, error.strerror)
             return 1
+        tls = self._mllp.tls
         with held, tempfile.TemporaryDirectory(prefix="dosestream-ingest-") as folder:
-            self._serve(int(held.getsockname()[1]), Path(folder))
-            return self._end()
+            ports = {"DOSESTREAM_MLLP_PORT": int(held.getsockname()[1])}
+            if not tls.certificate:
+                self._serve(ports, Path(folder))
+                return self._end()
+            try:
+                held_tls = hold(tls.host or self._mllp.host, tls.port)
+            except OSError as error:
+                log.error(
+                    "%s:%d cannot be listened on: %s", tls.host or self._mllp.host, tls.port, error.strerror
+                )
+                return 1
+            with held_tls:
+                ports["DOSESTREAM_MLLP_TLS_PORT"] = int(held_tls.getsockname()[1])
+                self._serve(ports, Path(folder))
+                return self._end()
 
-    def _serve(self, port: int, folder: Path) -> None:
+    def _serve(self, ports: Mapping[str, int], folder: Path) -> None:
         names = [str(number) for number in range(self._mllp.workers)]
         for name in names:
             self._supervisor.add(
-                Charge(name, lambda name=name: self._launch(name, port, folder), _stop)  # type: ignore[misc]
+                Charge(name, lambda name=name: self._launch(name, ports, folder), _stop)  # type: ignore[misc]
             )
         waiting = [folder / f"{name}.json" for name in names]
         while not self._stopping:
@@ -86,12 +101,12 @@ class Parent:
             if waiting:
                 waiting = [path for path in waiting if not path.exists()]
                 if not waiting:
-                    host = json.loads((folder / "0.json").read_text())["host"]
-                    ready.announce({"host": host, "port": port, "workers": len(names)})
-                    log.info("%d workers listen on %s:%d", len(names), host, port)
+                    address = json.loads((folder / "0.json").read_text())
+                    ready.announce({**address, "workers": len(names)})
+                    log.info("%d workers listen on %s:%d", len(names), address["host"], address["port"])
             time.sleep(TURN_S)
 
-    def _launch(self, name: str, port: int, folder: Path) -> Process:
+    def _launch(self, name: str, ports: Mapping[str, int], folder: Path) -> Process:
         # As it was called, so that every worker's arguments name the service and its configuration.
         script = Path(sys.executable).with_name("dosestream")
         return subprocess.Popen(
@@ -100,7 +115,7 @@ class Parent:
             env={
                 **os.environ,
                 VARIABLE: f"{name}/{self._mllp.workers}",
-                "DOSESTREAM_MLLP_PORT": str(port),
+                **{variable: str(port) for variable, port in ports.items()},
                 ready.VARIABLE: str(folder / f"{name}.json"),
             },
         )

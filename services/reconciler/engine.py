@@ -33,7 +33,7 @@ RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 # Of a busy feed the log says so often how much was applied, and how many transactions began again.
 TOLD_S = 60.0
 # After so many events one more lot of groups is derived again for what they changed.
-EVENTS_A_LOT = 100
+EVENTS_A_LOT = 40
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +19,8 @@ from running_stack import DOSESTREAM, wait_until
 from sr_builder import coded, num
 
 from dosestream.client.store import Storer
-from dosestream.events.codec import Codec
-from dosestream.events.records import RawMessage, Rejection, Study
+from dosestream.events.codec import Codec, CodecError
+from dosestream.events.records import Audit, RawMessage, Rejection, Study
 from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.topics import Topic
 from dosestream.settings import (
@@ -73,6 +73,21 @@ class Running:
             reader.close()
         found = [record for record in records if record.control_id == sop_instance_uid]
         return sorted(found, key=lambda record: record.received_at)
+
+
+def audited(kafka: KafkaSettings) -> list[Audit]:
+    """The audit trail, by receipt; other tests put what is no audit record into the topic."""
+    found = []
+    reader = PartitionReader(kafka)
+    try:
+        for partition in reader.partitions(str(Topic.AUDIT)):
+            for batch in reader.read(partition, *reader.watermarks(partition)):
+                for record in batch:
+                    with suppress(CodecError):
+                        found.append(Codec().decode(record.value or b"", Audit))
+    finally:
+        reader.close()
+    return sorted(found, key=lambda one: one.received_at)
 
 
 def settings_for(kafka: KafkaSettings, folder: Path, dicom: DicomSettings, *more: SourceSettings) -> Settings:

@@ -124,6 +124,17 @@ def test_the_text_is_no_part_of_what_derivation_loads(new_database: Callable[[],
     assert longest is not None and longest[0] < len(LONG) / 100
 
 
+def test_large_reports_go_in_one_batch(new_database: Callable[[], Connection]) -> None:
+    database = new_database()
+    text = "x" * (12 * 2**20)
+    said: Said = [
+        (Topic.REPORT, report(n, "F", f"{text}{n}", JOE, accession_number=f"A{n}")) for n in range(3)
+    ]
+    told(database, said, 9, random.Random(0))
+    sizes = database.execute("SELECT length(text) FROM dose.report").fetchall()
+    assert sizes == [(len(text) + 1,)] * 3
+
+
 def test_each_source_shows_how_far_it_has_come(new_database: Callable[[], Connection]) -> None:
     database = new_database()
     said: Said = [

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pydicom
 import pytest
 import sr_builder as sr
+from arrivals_running import audited
 from pydicom import Dataset
 from pynetdicom import AE
 from running_stack import DOSESTREAM, wait_until
@@ -26,7 +27,7 @@ from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.events.codec import Codec
 from dosestream.events.identity import patient_key
 from dosestream.events.receipt import ReceiptClock
-from dosestream.events.records import RawMessage, Rejection, Study
+from dosestream.events.records import Audit, RawMessage, Rejection, Study
 from dosestream.kafka.normalised_up_to import DICOM_GROUP
 from dosestream.kafka.publisher import Position, Publisher
 from dosestream.kafka.reader import PartitionReader
@@ -42,6 +43,7 @@ from dosestream.settings import (
     SiteSettings,
     SourceSettings,
 )
+from services.arrivals.intake import Instance, Intake
 from services.arrivals.listener import Listener
 from services.arrivals.publications import Publications
 from services.arrivals.service import Arrivals
@@ -51,7 +53,7 @@ BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 JPEG = "1.2.840.10008.1.2.4.50"
 CALLED = "DOSESTREAM"
 
-E = TypeVar("E", RawMessage, Study, Rejection)
+E = TypeVar("E", RawMessage, Study, Rejection, Audit)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Running:
 
     settings: Settings
     port: int
+    intake: Intake | None = None
 
     def storer(self, calling: str = "CT1") -> Storer:
         return Storer("127.0.0.1", self.port, CALLED, calling)
@@ -89,6 +92,7 @@ def settings_for(kafka: KafkaSettings, folder: Path) -> Settings:
         source=(
             SourceSettings(name="ct-room-1", ae_title="CT1", authority="HIS", timezone="America/New_York"),
             SourceSettings(name="lenient", ae_title="LENIENT", on_reject="AA"),
+            SourceSettings(name="elsewhere", ae_title="ELSEWHERE", peers=("192.0.2.0/24",)),
         ),
     )
 
@@ -100,7 +104,7 @@ def arrivals(kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> 
     try:
         listener = service.start(threading.Event())
         assert isinstance(listener, Listener)
-        yield Running(settings, listener.port)
+        yield Running(settings, listener.port, service.intake)
     finally:
         service.stop()
 
@@ -450,3 +454,38 @@ def test_sigterm_ends_the_service_with_0_and_what_was_answered_is_in_kafka(
         == 1
     )
     assert "Doe" not in (tmp_path / "log").read_text()
+
+
+def receipts(arrivals: Running, sop_instance_uid: str) -> list[Audit]:
+    return [one for one in audited(arrivals.settings.kafka) if one.control_id == sop_instance_uid]
+
+
+def test_every_receipt_is_on_the_audit_trail(arrivals: Running) -> None:
+    report = dose_report()
+    uid = str(report.SOPInstanceUID)
+    with arrivals.storer() as storer:
+        assert [storer.store(sr.part10(report)) for _ in range(2)] == [0, 0]
+    wait_until(lambda: len(receipts(arrivals, uid)) == 2, "the audit records")
+    first, again = receipts(arrivals, uid)
+    assert (first.source, first.answer, first.repeat) == ("ct-room-1", "0000", False)
+    assert (again.answer, again.repeat, again.raw_offset) == ("0000", True, -1)
+    (raw,) = arrivals.published(Topic.DICOM_RAW, RawMessage, uid)
+    assert (first.content_hash, first.received_at) == (raw.content_hash, raw.received_at)
+    assert first.raw_offset >= 0
+
+
+def test_a_stranger_under_the_title_of_a_source_has_no_association_and_stores_nothing(
+    arrivals: Running,
+) -> None:
+    report = dose_report()
+    with arrivals.storer("ELSEWHERE") as storer, pytest.raises(StoreError):
+        storer.store(sr.part10(report))
+    # What came by another way than an association that the listener accepted is refused all the same.
+    uid = str(report.SOPInstanceUID)
+    assert arrivals.intake is not None
+    instance = Instance(sr.DOSE_SR, uid, EXPLICIT, b"", "ELSEWHERE", CALLED, "127.0.0.1:104")
+    assert arrivals.intake.take(instance) == 0x0124
+    wait_until(lambda: len(receipts(arrivals, uid)) == 1, "the audit record")
+    (stranger,) = receipts(arrivals, uid)
+    assert (stranger.source, stranger.answer, stranger.code) == ("elsewhere", "0124", "peer_not_allowed")
+    assert arrivals.published(Topic.DICOM_RAW, RawMessage, uid) == []

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 import sr_builder as sr
-from arrivals_running import Running, dose_report, image_header, new_uid, running, settings_for
+from arrivals_running import (
+    Running,
+    audited,
+    dose_report,
+    image_header,
+    new_uid,
+    running,
+    settings_for,
+)
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pynetdicom import AE, evt
@@ -16,7 +24,7 @@ from running_stack import wait_until
 from dosestream.dose.step_header import INSTANCE_AVAILABILITY, PERFORMED_STEP
 from dosestream.embedded import ports
 from dosestream.events.codec import Codec
-from dosestream.events.records import RawMessage, Rejection, Study
+from dosestream.events.records import Audit, RawMessage, Rejection, Study
 from dosestream.kafka.publisher import Position
 from dosestream.kafka.topics import Topic
 from dosestream.settings import DicomSettings, KafkaSettings, SourceSettings
@@ -174,6 +182,26 @@ def test_a_created_step_says_study_patient_order_and_start(arrivals: Running) ->
     assert (request.requested_procedure_id, request.scheduled_step_id) == ("R1", "S1")
     (raw,) = arrivals.published(Topic.DICOM_RAW, RawMessage, uid)
     assert raw.message_type == f"{MPPS}^N-CREATE"
+
+
+def test_messages_about_a_step_are_on_the_audit_trail(arrivals: Running) -> None:
+    uid = new_uid()
+    create, late = ("N-CREATE", created(STUDY)), ("N-SET", changed("DISCONTINUED"))
+    told(arrivals, [create, ("N-SET", changed("COMPLETED")), late], uid)
+    told(arrivals, [create], uid)
+
+    def receipts() -> list[Audit]:
+        return [one for one in audited(arrivals.settings.kafka) if one.control_id == uid]
+
+    wait_until(lambda: len(receipts()) == 4, "the audit records")
+    assert [(one.message_type, one.answer, one.code, one.repeat) for one in receipts()] == [
+        (f"{MPPS}^N-CREATE", "0000", "", False),
+        (f"{MPPS}^N-SET", "0000", "", False),
+        (f"{MPPS}^N-SET", "0110", "step_closed", False),
+        (f"{MPPS}^N-CREATE", "0000", "", True),
+    ]
+    raws = arrivals.published(Topic.DICOM_RAW, RawMessage, uid)
+    assert [one.content_hash for one in receipts()[:3]] == [raw.content_hash for raw in raws]
 
 
 def test_a_closed_step_is_told_with_the_error_id_of_the_standard(arrivals: Running) -> None:

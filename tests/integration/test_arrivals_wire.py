@@ -17,6 +17,7 @@ from arrivals_running import (
     CALLED,
     EXPLICIT,
     Running,
+    audited,
     dose_report,
     image_header,
     new_uid,
@@ -306,6 +307,25 @@ def test_who_may_associate(strict: Running, caller: Caller) -> None:
     assert association.is_rejected
     answer = association.acceptor.primitive
     assert (answer.result, answer.result_source, answer.diagnostic) == caller.rejected
+    wait_until(lambda: refused(strict) >= {("127.0.0.1", "association_rejected")}, "the audit record")
+
+
+def refused(arrivals: Running) -> set[tuple[str, str]]:
+    """Hosts and codes of the connections that the audit trail has as refused."""
+    trail = audited(arrivals.settings.kafka)
+    return {(one.peer, one.code) for one in trail if one.kind == "connection_refused"}
+
+
+def test_connections_are_on_the_audit_trail(arrivals: Running) -> None:
+    association = arrivals.associate(Verification)
+    host, port = association.dul.socket.socket.getsockname()
+    peer = f"{host}:{port}"
+    association.release()
+
+    def kinds() -> list[str]:
+        return [one.kind for one in audited(arrivals.settings.kafka) if one.peer == peer]
+
+    wait_until(lambda: kinds() == ["connection_opened", "connection_closed"], "the audit records")
 
 
 def test_an_address_that_is_not_allowed_is_cut_off_before_a_byte_is_read(
@@ -317,6 +337,7 @@ def test_an_address_that_is_not_allowed_is_cut_off_before_a_byte_is_read(
         socket.create_connection(("127.0.0.1", arrivals.port), timeout=10) as peer,
     ):
         assert peer.recv(1) == b""
+        wait_until(lambda: ("127.0.0.1", "address_not_allowed") in refused(arrivals), "the audit record")
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
@@ -359,6 +380,7 @@ def test_over_tls_a_report_is_stored_and_a_peer_without_certificate_is_not_heard
             ae.requested_contexts = [build_context(Verification)]
             without = ae.associate("127.0.0.1", listener.tls_port, tls_args=(context, "127.0.0.1"))
             assert not without.is_established
+            wait_until(lambda: ("127.0.0.1", "tls_handshake") in refused(arrivals), "the audit record")
             context.load_cert_chain(client, client_key)
             association = ae.associate("127.0.0.1", listener.tls_port, tls_args=(context, "127.0.0.1"))
             assert association.is_established

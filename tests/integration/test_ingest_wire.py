@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from running_stack import wait_until
 from test_ingest import Find, Ingest, adt, answers, msh, records, rejected_with
 
 from dosestream.client.send import code, control_id
@@ -99,7 +100,7 @@ def test_a_connection_too_many_is_closed_and_there_is_room_again_when_one_ends(
         except (ConnectionError, AssertionError, TimeoutError):
             continue
     assert accepted == "AA"
-    assert "connections were refused" in ingest.log.read_text()
+    wait_until(lambda: "connections were refused" in ingest.log.read_text(), "it is told")
 
 
 def test_a_picture_of_30_megabytes_passes_when_the_cap_is_raised(tmp_path: Path, sent_by: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,10 @@ def applied(postgres: str) -> int:
     return sum(after for (topic, _), after in ledger.items() if topic in FACTS and topic != Topic.CLOCK)
 
 
+def _past(postgres: str, count: int) -> bool:
+    return applied(postgres) > count
+
+
 def play(played: History, kafka: KafkaSettings, postgres: str, folder: Path, seed: int, kills: int) -> None:
     """Publish the history in parts; in the midst of each a reconciler is killed and started again."""
     rng = random.Random(seed)
@@ -145,7 +150,7 @@ def play(played: History, kafka: KafkaSettings, postgres: str, folder: Path, see
             before = feed.sent
             feed.publish(part)
             into = before + int(rng.uniform(0.05, 0.6) * len(part))
-            wait_until(lambda at=into: applied(postgres) > at, "the reconcilers go on", PATIENCE_S)
+            wait_until(partial(_past, postgres, into), "the reconcilers go on", PATIENCE_S)
             rng.choice(workers).kill(rng)
         feed.publish([(Topic.CLOCK, Clock(at=played.end, ticker="test"))])
         wait_until(lambda: applied(postgres) == feed.sent - 1, "every fact is applied", PATIENCE_S)

@@ -15,6 +15,13 @@ MISTAKES = {
     "the second source": ("[[source]]\nname = 'a'\n[[source]]\nnmae = 'b'\n", "4: unknown key 'nmae'"),
     "an unknown status": ("[order_status]\nNW_SC = 'Q'\n", "2: 'Q' is no status"),
     "a choice that is none": ("[mllp]\non_reject = 'AX'\n", "2: 'on_reject' is 'AX'"),
+    "a network that is none": ("[mllp]\nallow = ['10.0.0.0/8', '10.0.0']\n", "2: '10.0.0' is no network"),
+    "a source's network that is none": ("[[source]]\npeers = ['x']\n", "2: 'x' is no network"),
+    "a certificate without key": ("[mllp.tls]\ncertificate = 'c'\n", "2: 'certificate' needs 'key'"),
+    "certificates asked for without authority": (
+        "[mllp.tls]\ncertificate = 'c'\nkey = 'k'\nrequire_client_certificate = true\n",
+        "4: 'require_client_certificate' needs 'client_ca'",
+    ),
     "no TOML": ("[mllp\n", "1: "),
 }
 
@@ -34,6 +41,8 @@ def test_mistakes_are_told_in_the_order_of_the_file() -> None:
 
 def test_the_environment_stands_over_the_file_and_the_file_over_the_defaults() -> None:
     assert load(environ={}) == Settings()
+    tls = load(environ={"DOSESTREAM_MLLP_TLS_PORT": "10"})
+    assert (tls.mllp.tls.port, tls.mllp.port) == (10, Settings().mllp.port)
     settings = load(environ={"DOSESTREAM_KAFKA": "k:1", "DOSESTREAM_MLLP_PORT": "9"})
     assert (settings.kafka.bootstrap, settings.mllp.port) == ("k:1", 9)
     with pytest.raises(SettingsError, match="DOSESTREAM_MLLP_PORT='x' is no int"):

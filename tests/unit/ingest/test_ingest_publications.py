@@ -1,15 +1,18 @@
 """What ingest publishes of a message: each kind of event to its topic, keyed by its patient, told by its header."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash
 from dosestream.events.records import Appointment, Order, Patient, RawMessage, Report
+from dosestream.hl7.batch import split
 from dosestream.kafka.publisher import Position
+from dosestream.mapping.normalise import interpret
 from dosestream.settings import Settings
-from services.ingest.publications import Publications
+from services.ingest.publications import Publications, raw_message
 
 PID = "PID|||4711^^^HOSP"
 KINDS = [
@@ -47,3 +50,18 @@ def test_published(kind: str, segments: tuple[str, ...], topic: str, event: type
     found: Patient | Order | Report | Appointment = codec.decode(record[2], event)
     assert (found.raw_partition, found.raw_offset, found.control_id) == (2, 7, "42")
     assert ("ce_type", f"org.dosestream.{topic}.v1".encode()) in list(record[3])
+
+
+def test_live_and_repaired_records_are_the_same_bytes(test_data: Path) -> None:
+    """Of every sample message: the raw record's events as they are made live, from drafts, and again, from objects."""
+    settings = Settings()
+    made, position = Publications(settings, Codec()), Position(1, 123_456)
+    kinds = set()
+    for file in sorted((test_data / "hl7").glob("*/*.hl7")):
+        for body in split(file.read_bytes()):
+            found = interpret(body, settings)
+            raw = raw_message(found, body, content_hash(body), 1_790_000_000_000_000, "10.0.0.1:5", "AA")
+            live = made.normalised(found, raw, position)
+            assert live == made.repaired(raw, position), file.name
+            kinds |= {record.topic for record in live}
+    assert len(kinds) == 5, "patients, orders, appointments, reports and rejections"
