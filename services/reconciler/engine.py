@@ -32,8 +32,10 @@ log = logging.getLogger("dosestream.reconciler")
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 # Of a busy feed the log says so often how much was applied, and how many transactions began again.
 TOLD_S = 60.0
-# After so many events one more lot of groups is derived again for what they changed.
-EVENTS_A_LOT = 40
+# Two lots of groups are derived again after a batch, for what it and others before it changed: each of at most
+# one group for so many of its events, since a large lot costs less a group and takes no longer than the batch.
+EVENTS_A_GROUP = 5
+LOTS = 2
 
 T = TypeVar("T")
 
@@ -151,8 +153,8 @@ class Engine:
         self.applied += applied.events
         self.transactions += 1
         self.restarts += applied.restarts
-        for _ in range(1 + applied.events // EVENTS_A_LOT):
-            self.drain()
+        for _ in range(LOTS):
+            self.drain(max(BOUNDED, applied.events // EVENTS_A_GROUP))
             if not self.owing:
                 break
         return applied
@@ -180,17 +182,17 @@ class Engine:
                 log.warning("idle tail not read: %s", away)
                 return
 
-    def drain(self) -> int:
-        """Derive again what patients, the clock or the rules touched; returns how many groups."""
+    def drain(self, limit: int = BOUNDED) -> int:
+        """Derive again up to `limit` groups that patients, the clock or the rules touched; returns how many."""
 
         def restarted() -> None:
             self.restarts += 1
 
         groups = self._insist(
-            lambda: derive_dirty(self._connect(), self._codec, self._rules, restarted=restarted)
+            lambda: derive_dirty(self._connect(), self._codec, self._rules, limit, restarted)
         )
         self.transactions += groups > 0
-        self.owing = groups >= BOUNDED
+        self.owing = groups >= limit
         return groups
 
     def housekeep(self, assigned: Iterable[Partition]) -> dict[Partition, int]:
