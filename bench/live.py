@@ -173,9 +173,9 @@ def measure_bare(
 
 def measure_live(
     folder: Path, kafka: KafkaSettings, url: str, count: int, server: int
-) -> tuple[float, dict[str, float]]:
-    """Events per second of the reconciler, by the commit timestamps of the rows of its message index, and what
-    they cost."""
+) -> tuple[float, dict[str, float], float]:
+    """Events per second of the reconciler, by the commit timestamps of the rows of its message index; what they
+    cost; and how many seconds later the last group was derived again that a patient's change had touched."""
     command = [sys.executable, str(Path(sys.executable).with_name("dosestream")), "reconciler"]
     env = {"DOSESTREAM_KAFKA": kafka.bootstrap, "DOSESTREAM_POSTGRES": url}
     with psycopg.connect(url, autocommit=True) as connection, child(folder, "live", command, env) as process:
@@ -199,11 +199,18 @@ def measure_live(
         seen, before = committed(), spent()
         wait_until(lambda: committed() >= count, process, folder / "live.log")
         costs = cost(before, spent(), committed() - seen)
+
+        def settled() -> bool:
+            return not connection.execute("SELECT 1 FROM dosestream_g1.dirty LIMIT 1").fetchall()
+
+        begun = time.monotonic()
+        wait_until(settled, process, folder / "live.log")
+        later = time.monotonic() - begun
         commits = connection.execute(
             "SELECT extract(epoch FROM at)::float8, (sum(count(*)) OVER (ORDER BY at))::int "
             "FROM dosestream_g1.message, pg_xact_commit_timestamp(xmin) AS at GROUP BY at ORDER BY at"
         ).fetchall()
-    return rate([(float(str(at)), int(str(number))) for at, number in commits]), costs
+    return rate([(float(str(at)), int(str(number))) for at, number in commits]), costs, later
 
 
 def shown(spent: Mapping[str, float]) -> str:
@@ -228,11 +235,14 @@ def main() -> None:
         folder, count = Path(name), chosen.events
         fill(kafka, count)
         before, idle = measure_bare(folder, kafka, "bare-before", count, server)
-        live, busy = measure_live(folder, kafka, make(), count, server)
+        live, busy, later = measure_live(folder, kafka, make(), count, server)
         after, again = measure_bare(folder, kafka, "bare-after", count, server)
     alone = {name: mean((idle[name], again[name])) for name in idle}
     print(f"Faust, doing nothing: {before:,.0f} events/s before, {after:,.0f} after")
-    print(f"reconciler, a backlog of {count:,}: {live:,.0f} events/s to committed rows")
+    print(
+        f"reconciler, a backlog of {count:,}: {live:,.0f} events/s to committed rows; "
+        f"what patients changed elsewhere followed within {later:.1f} s"
+    )
     print(f"ratio {live / mean((before, after)):.2f} (aim: 0.5 or more)")
     print(f"processor time, us an event: doing nothing {shown(alone)}; reconciler {shown(busy)}")
     print(

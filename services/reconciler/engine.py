@@ -32,8 +32,13 @@ log = logging.getLogger("dosestream.reconciler")
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 # Of a busy feed the log says so often how much was applied, and how many transactions began again.
 TOLD_S = 60.0
-# After so many events one more lot of groups is derived again for what they changed.
-EVENTS_A_LOT = 40
+# Groups that patients touched are derived again when nothing else waits: a group touched often by a backlog is
+# then derived once. While batches wait, a lot is derived so often all the same, of at most one group for so many
+# events of the batch: a large lot costs less a group and takes no longer than the batch.
+LOT_S = 0.5
+EVENTS_A_GROUP = 5
+# How often partitions from which nothing came are held against the ends of their topics, others going on.
+IDLE_S = 10.0
 
 T = TypeVar("T")
 
@@ -85,7 +90,9 @@ class Engine:
         self.applied = self.transactions = self.restarts = 0
         # Whether more groups may wait to be derived again than the last lot had.
         self.owing = False
+        self._drained_at = time.monotonic()
         self._housekept = -1
+        self._idle_at, self._idle_from = time.monotonic(), dict[Partition, int]()
         self._told, self._told_at = (0, 0, 0), time.monotonic()
 
     def start(self) -> None:
@@ -123,8 +130,10 @@ class Engine:
         return Read(batch, stopped, sum(len(record.value or b"") for record in found))
 
     def apply(self, records: Iterable[Record]) -> Applied:
-        """`read` and `apply_read` at once."""
-        return self.apply_read(self.read(records))
+        """`read` and `apply_read` at once, and a lot of the groups that were touched."""
+        applied = self.apply_read(self.read(records))
+        self.drain()
+        return applied
 
     def apply_read(self, read: Read) -> Applied:
         """Apply records, with those missing before them; returns when they are committed.
@@ -151,10 +160,9 @@ class Engine:
         self.applied += applied.events
         self.transactions += 1
         self.restarts += applied.restarts
-        for _ in range(1 + applied.events // EVENTS_A_LOT):
-            self.drain()
-            if not self.owing:
-                break
+        self.owing = True
+        if time.monotonic() - self._drained_at > LOT_S:
+            self.drain(max(BOUNDED, applied.events // EVENTS_A_GROUP))
         return applied
 
     def _apply(self, batch: Sequence[Decoded], covered: Sequence[Hole]) -> Applied:
@@ -180,26 +188,32 @@ class Engine:
                 log.warning("idle tail not read: %s", away)
                 return
 
-    def drain(self) -> int:
-        """Derive again what patients, the clock or the rules touched; returns how many groups."""
+    def drain(self, limit: int = BOUNDED) -> int:
+        """Derive again up to `limit` groups that patients, the clock or the rules touched; returns how many."""
 
         def restarted() -> None:
             self.restarts += 1
 
         groups = self._insist(
-            lambda: derive_dirty(self._connect(), self._codec, self._rules, restarted=restarted)
+            lambda: derive_dirty(self._connect(), self._codec, self._rules, limit, restarted)
         )
         self.transactions += groups > 0
-        self.owing = groups >= BOUNDED
+        self.owing = groups >= limit
+        self._drained_at = time.monotonic()
         return groups
 
     def housekeep(self, assigned: Iterable[Partition]) -> dict[Partition, int]:
-        """What is to be done from time to time: derive again what was touched, and where nothing came
-        meanwhile, read the idle tails of these partitions. Returns the ledger's positions."""
+        """What is to be done from time to time: derive again what was touched, and read the idle tails of these
+        partitions: of all where nothing came meanwhile, else of those that stand still for long. Returns the
+        ledger's positions."""
         self.drain()
         before = self.applied
         if before == self._housekept:
             self.catch_up(assigned)
+        elif time.monotonic() - self._idle_at > IDLE_S:
+            positions = self.positions()
+            self.catch_up([p for p in assigned if positions.get(p) == self._idle_from.get(p, -1)])
+            self._idle_at, self._idle_from = time.monotonic(), self.positions()
         self._housekept = before
         if time.monotonic() - self._told_at >= TOLD_S:
             self._tell()
