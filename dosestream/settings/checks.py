@@ -1,6 +1,6 @@
 """What a value of a setting must be beyond its type, as tables by the setting's key."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,7 +18,7 @@ from dosestream.settings.mapping import (
     rule_mistakes,
     unknown_sources,
 )
-from dosestream.settings.sections import Settings, TlsSettings
+from dosestream.settings.sections import DicomTlsSettings, Settings, TlsSettings
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "on_violation": ("flag", "reject"),
@@ -105,15 +105,21 @@ def _address(value: object) -> str | None:
     return None if good else "is no address: write HOST:PORT"
 
 
+# Files of TLS that mean nothing without another; of DICOM the key may lie in the file of the certificate.
+FILES = (("key", "certificate"), ("client_ca", "certificate"))
+
+
 def _tls_mistakes(tls: TlsSettings) -> list[tuple[tuple[str, ...], str]]:
-    needs = (
-        ("certificate", "key", tls.certificate, tls.key),
-        ("key", "certificate", tls.key, tls.certificate),
-        ("client_ca", "certificate", tls.client_ca, tls.certificate),
-        ("require_client_certificate", "client_ca", tls.require_client_certificate, tls.client_ca),
-    )
+    needs = [*FILES, ("certificate", "key"), ("require_client_certificate", "client_ca")]
+    return _without(tls, needs)
+
+
+def _without(tls: object, needs: Iterable[tuple[str, str]]) -> list[tuple[tuple[str, ...], str]]:
+    """The settings that are there without those they need."""
     return [
-        ((key,), f"{key!r} needs {other!r}") for key, other, there, needed in needs if there and not needed
+        ((key,), f"{key!r} needs {other!r}")
+        for key, other in needs
+        if getattr(tls, key) and not getattr(tls, other)
     ]
 
 
@@ -140,6 +146,7 @@ WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
     ProfileSettings: profile.mistakes,
     RuleSettings: rule_mistakes,
     TlsSettings: _tls_mistakes,
+    DicomTlsSettings: lambda tls: _without(tls, FILES),
     Settings: lambda settings: unknown_sources(settings.mapping, {one.name for one in settings.source}),
     ZContract: zsegments.mistakes,
 }

@@ -4,20 +4,27 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dosestream.hl7.zsegments import ZContract, event_fields
 from dosestream.mapping.place import DEFAULT
 from dosestream.settings.document import SettingsError, build
 from dosestream.settings.mapping import RuleSettings, rule_mistakes
 from dosestream.settings.mapping_files import with_mapping_files
-from dosestream.settings.sections import MessageProfileSettings, Settings, TlsSettings
+from dosestream.settings.sections import DicomTlsSettings, MessageProfileSettings, Settings, TlsSettings
+
+Tls = TypeVar("Tls", TlsSettings, DicomTlsSettings)
 
 
 def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Settings:
     """The settings with the content of their files; `folder` is where relative paths begin."""
     settings = replace(settings, mapping=with_mapping_files(settings.mapping, folder, mistakes))
-    settings = replace(settings, mllp=replace(settings.mllp, tls=_tls(settings.mllp.tls, folder, mistakes)))
+    mllp, dicom = settings.mllp, settings.dicom
+    settings = replace(
+        settings,
+        mllp=replace(mllp, tls=_tls("mllp.tls", mllp.tls, folder, mistakes)),
+        dicom=replace(dicom, tls=_tls("dicom.tls", dicom.tls, folder, mistakes)),
+    )
     conformance, z_segments = settings.conformance, settings.z_segments
     if conformance.message_profile:
         profiles = tuple(_message_profile(one, folder, mistakes) for one in conformance.message_profile)
@@ -28,7 +35,7 @@ def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Setting
     return _with_contract_rules(settings, mistakes)
 
 
-def _tls(tls: TlsSettings, folder: Path, mistakes: list[str]) -> TlsSettings:
+def _tls(section: str, tls: Tls, folder: Path, mistakes: list[str]) -> Tls:
     """The same with whole paths. The files themselves change without the configuration, and are read by the
     listener; only that they can be read is looked at here."""
     whole: dict[str, Any] = {
@@ -41,7 +48,7 @@ def _tls(tls: TlsSettings, folder: Path, mistakes: list[str]) -> TlsSettings:
             with Path(path).open("rb"):
                 pass
         except OSError as error:
-            mistakes.append(f"mllp.tls.{key}: {path}: {_reason(error)}")
+            mistakes.append(f"{section}.{key}: {path}: {_reason(error)}")
     return replace(tls, **whole)
 
 

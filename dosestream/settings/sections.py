@@ -104,7 +104,10 @@ class RepeatsSettings:
 @dataclass(frozen=True, slots=True)
 class DicomTlsSettings:
     """The DICOM listener over TLS 1.2 or newer (PS3.15 annex B), beside the plain one; open where a certificate
-    is named. Files are PEM."""
+    is named.
+
+    Files are PEM, beside the configuration file where their paths are relative.
+    """
 
     # Empty: the plain listener's.
     host: str = ""

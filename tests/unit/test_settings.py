@@ -1,5 +1,7 @@
 """A site's configuration: every mistake is told with its line."""
 
+from pathlib import Path
+
 import pytest
 
 from dosestream.settings import Settings, SettingsError, load, parse
@@ -21,6 +23,10 @@ MISTAKES = {
     "certificates asked for without authority": (
         "[mllp.tls]\ncertificate = 'c'\nkey = 'k'\nrequire_client_certificate = true\n",
         "4: 'require_client_certificate' needs 'client_ca'",
+    ),
+    "authorities of DICOM peers without TLS": (
+        "[dicom.tls]\nclient_ca = 'ca'\n",
+        "2: 'client_ca' needs 'certificate'",
     ),
     "no TOML": ("[mllp\n", "1: "),
 }
@@ -47,3 +53,16 @@ def test_the_environment_stands_over_the_file_and_the_file_over_the_defaults() -
     assert (settings.kafka.bootstrap, settings.mllp.port) == ("k:1", 9)
     with pytest.raises(SettingsError, match="DOSESTREAM_MLLP_PORT='x' is no int"):
         load(environ={"DOSESTREAM_MLLP_PORT": "x"})
+
+
+@pytest.mark.parametrize("section", ["mllp", "dicom"])
+def test_files_of_tls_lie_beside_the_configuration(section: str, tmp_path: Path) -> None:
+    for name in ("c.pem", "k.pem"):
+        (tmp_path / name).write_text("")
+    config = tmp_path / "dosestream.toml"
+    config.write_text(f"[{section}.tls]\ncertificate = 'c.pem'\nkey = 'k.pem'\n")
+    tls = getattr(load(config, {}), section).tls
+    assert (tls.certificate, tls.key) == (str(tmp_path / "c.pem"), str(tmp_path / "k.pem"))
+    config.write_text(f"[{section}.tls]\ncertificate = 'c.pem'\nkey = 'none.pem'\n")
+    with pytest.raises(SettingsError, match=rf"{section}\.tls\.key: .*none\.pem: cannot be read"):
+        load(config, {})
