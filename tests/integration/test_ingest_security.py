@@ -231,8 +231,8 @@ def test_an_address_that_is_not_listed_is_refused_before_a_byte_is_read_and_told
     for port in (service.port, tls_port(service)):
         for _ in range(25):
             with (
-                socket.create_connection(("127.0.0.1", port), 20) as refused,
                 contextlib.suppress(ConnectionResetError),
+                socket.create_connection(("127.0.0.1", port), 20) as refused,
             ):
                 assert refused.recv(1) == b""
     assert service.stop() == 0

@@ -63,11 +63,21 @@ class Worker:
     folder: Path
     process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def ready(self) -> Path:
+        """There once it reads, and ends in order when it is told to."""
+        return self.folder / f"{self.name}.ready"
+
     def start(self) -> None:
+        self.ready.unlink(missing_ok=True)
         with (self.folder / f"{self.name}.log").open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, DOSESTREAM, "reconciler"],
-                env={**self.environment, "DOSESTREAM_MEMBER": self.name},
+                env={
+                    **self.environment,
+                    "DOSESTREAM_MEMBER": self.name,
+                    "DOSESTREAM_READY": str(self.ready),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -85,6 +95,7 @@ class Worker:
         """SIGTERM; the exit code."""
         if self.process is None:
             return None
+        wait_until(self.ready.exists, f"{self.name} reads", PATIENCE_S)
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
