@@ -53,7 +53,12 @@ KINDS: Mapping[str, Kind] = {
         ("filler_order_number", "placer_order_number"),
     ),
     "patient": Kind("patient", ("patient_id",), False, ("patient_authority",)),
-    "report": Kind("report", ("accession_number", "study_instance_uid"), True, ("text_sha256",)),
+    "report": Kind(
+        "report",
+        ("accession_number", "study_instance_uid"),
+        True,
+        ("study_instance_uid", "text_sha256"),
+    ),
 }
 
 

@@ -25,6 +25,12 @@ ORDER: Line = {
     "status": "SCHEDULED",
 }
 PLACED: Line = ORDER | {"filler_order_number": None, "accession_number": None}
+REPORT: Line = {
+    "kind": "report",
+    "study_instance_uid": "1.2",
+    "accession_number": "A1",
+    "text_sha256": None,
+}
 PATIENT: Line = {"kind": "patient", "patient_id": "P1", "merged_into_id": None}
 
 
@@ -58,6 +64,8 @@ CASES = (
     Case("a row that joined another's accession", ORDER, (row(ORDER, accession_number="A2"),), ("row", "row")),
     Case("the same patient id elsewhere is none of ours", PATIENT, (row(PATIENT), row(PATIENT, patient_id="P2")), ()),
     Case("one number of two hospitals", ORDER, (row(ORDER), row(ORDER, filler_order_number="F2", placer_order_number="H2")), ("row",)),
+    Case("one accession number and one text in two hospitals", REPORT, (row(REPORT, study_instance_uid="1.3"), row(REPORT)), ("row",)),
+    Case("neither of two reports is of the study", REPORT, (row(REPORT, study_instance_uid="1.3"), row(REPORT, study_instance_uid=None)), ("row",)),
     Case("one identifier in two authorities", PATIENT | {"patient_authority": "S"}, (row(PATIENT, patient_authority="N"), row(PATIENT, patient_authority="S")), ()),
     Case("a merge that did not happen", PATIENT | {"merged_into_id": "P9"}, (row(PATIENT),), ("merged_into_id",)),
 )  # fmt: skip
