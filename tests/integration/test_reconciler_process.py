@@ -37,7 +37,7 @@ class Service:
             **os.environ,
             "DOSESTREAM_KAFKA": kafka.bootstrap,
             "DOSESTREAM_POSTGRES": url,
-            "DOSESTREAM_MEMBER": secrets.token_hex(4),
+            "DOSESTREAM_MEMBER": "one",
             "FAUST_DATADIR": str(folder / "faust"),
             ready.VARIABLE: str(folder / "ready.json"),
         }
