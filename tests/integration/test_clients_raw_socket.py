@@ -229,14 +229,14 @@ def test_a_frame_that_is_never_complete_is_refused_and_its_connection_closed(
 def test_a_sender_that_reads_no_answers_is_slowed_and_no_other(
     ingest: Ingest, find: Find, sent_by: str
 ) -> None:
-    # Each is answered with a text of some length; the answers fill the socket's buffers.
+    # Each is answered with a text of some length; the answers fill the socket's buffers, which may grow to megabytes.
     message = frame(msh(sent_by, "ADT^Z99", "1").encode() + b"ZZZ|" + b"z" * 3000 + b"\r")
     with ingest.connect() as deaf, ingest.connect() as other:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.settimeout(1.0)
         sent = 0
         with pytest.raises(TimeoutError):
-            for _ in range(20_000):
+            for _ in range(100_000):
                 deaf.sendall(message)
                 sent += 1
         other.sendall(frame(adt(sent_by, "9")))
