@@ -6,10 +6,11 @@ knows what each field is and makes the dataclass at once. Most fields of an even
 is one byte. A test holds the events equal to those that fastavro makes.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any
+
+from dosestream.events.schema_records import function_name, records_of, short_name
 
 # A record's bytes and where it begins in them, to the event and where it ends.
 Decoder = Callable[[bytes, int], tuple[Any, int]]
@@ -83,8 +84,7 @@ def compile_decoder(schema: Any, classes: Mapping[str, type[Any]]) -> Decoder:
 
     The decoder raises whatever broken bytes make it raise; an end beyond the bytes is an end beyond them.
     """
-    records: dict[str, Any] = {}
-    _collect(schema, records)
+    records = records_of(schema)
     names: dict[str, Any] = {
         "number": number,
         "count": count,
@@ -96,48 +96,26 @@ def compile_decoder(schema: Any, classes: Mapping[str, type[Any]]) -> Decoder:
         "MARKED": MARKED,
     }
     for record in records.values():
-        cls = classes[_short(record["name"])]
+        cls = classes[short_name(record["name"])]
         # Each field of a frozen instance is set through `object.__setattr__`, which costs more than reading it:
         # they are set on an instance of a twin of the same slots, which then becomes one of the frozen class.
         names[cls.__name__] = cls
         names[_twin(record)] = type(cls.__name__, (), {"__slots__": tuple(cls.__dataclass_fields__)})
     exec("\n".join(map(_function, records.values())), names)
-    decoder: Decoder = names[_function_name(schema["name"])]
+    decoder: Decoder = names[function_name(schema["name"])]
     return decoder
 
 
-def _collect(schema: Any, found: dict[str, Any]) -> None:
-    """Gather the record definitions of a schema."""
-    if isinstance(schema, list):
-        for one in schema:
-            _collect(one, found)
-    elif isinstance(schema, dict):
-        if schema["type"] == "record":
-            found[schema["name"]] = schema
-            for field in schema["fields"]:
-                _collect(field["type"], found)
-        elif schema["type"] in ("array", "map"):
-            _collect(schema.get("items") or schema.get("values"), found)
-
-
-def _short(record: str) -> str:
-    return record.rsplit(".", 1)[-1]
-
-
 def _twin(schema: Any) -> str:
-    return f"Loose{_short(schema['name'])}"
-
-
-def _function_name(record: str) -> str:
-    return "_" + re.sub(r"(?<!^)(?=[A-Z])", "_", _short(record)).lower()
+    return f"Loose{short_name(schema['name'])}"
 
 
 def _function(schema: Any) -> str:
     body = [f"out = {_twin(schema)}()"]
     for field in schema["fields"]:
         body += _lines(field["type"], f"out.{field['name']}", 0)
-    body += [f"out.__class__ = {_short(schema['name'])}", "return out, at"]
-    return "\n".join([f"def {_function_name(schema['name'])}(data, at):", *_indented(body)])
+    body += [f"out.__class__ = {short_name(schema['name'])}", "return out, at"]
+    return "\n".join([f"def {function_name(schema['name'])}(data, at):", *_indented(body)])
 
 
 def _lines(kind: Any, target: str, depth: int) -> list[str]:
@@ -214,9 +192,9 @@ def _lines(kind: Any, target: str, depth: int) -> list[str]:
         case "double":
             return [f"({target},) = double(data, at)", "at += 8"]
         case "record":
-            return [f"{target}, at = {_function_name(kind['name'])}(data, at)"]
+            return [f"{target}, at = {function_name(kind['name'])}(data, at)"]
         case reference:
-            return [f"{target}, at = {_function_name(reference)}(data, at)"]
+            return [f"{target}, at = {function_name(reference)}(data, at)"]
 
 
 def _sized() -> list[str]:

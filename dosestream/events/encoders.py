@@ -6,11 +6,12 @@ field is. Most texts of an event are empty, and an empty text is one constant by
 to fastavro's.
 """
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
 from typing import Any
+
+from dosestream.events.schema_records import function_name, records_of
 
 # What stands before the bytes, and the event, to the bytes of both.
 Encoder = Callable[[bytes, Any], bytes]
@@ -79,7 +80,7 @@ NAMES: dict[str, Any] = {
 
 def compile_encoder(schema: Any) -> Encoder:
     """The encoder of a record schema (its JSON document); nested records are encoded by functions of their own."""
-    encoder: Encoder = _names(schema, [])[_function_name(schema["name"])]
+    encoder: Encoder = _names(schema, [])[function_name(schema["name"])]
     return encoder
 
 
@@ -102,34 +103,17 @@ def compile_parts_encoder(schema: Any) -> PartsEncoder:
 
 def _names(schema: Any, more: list[str]) -> dict[str, Any]:
     """The functions of a schema's records by name, with those of some code more."""
-    records: dict[str, Any] = {}
-    _collect(schema, records)
     names = dict(NAMES)
-    exec("\n".join([*(line for record in records.values() for line in _function(record)), *more]), names)
+    exec(
+        "\n".join([*(line for record in records_of(schema).values() for line in _function(record)), *more]),
+        names,
+    )
     return names
-
-
-def _collect(schema: Any, found: dict[str, Any]) -> None:
-    """Gather the record definitions of a schema."""
-    if isinstance(schema, list):
-        for branch in schema:
-            _collect(branch, found)
-    elif isinstance(schema, dict):
-        if schema["type"] == "record":
-            found[schema["name"]] = schema
-            for field in schema["fields"]:
-                _collect(field["type"], found)
-        elif schema["type"] in ("array", "map"):
-            _collect(schema.get("items") or schema.get("values"), found)
-
-
-def _function_name(record: str) -> str:
-    return "_" + re.sub(r"(?<!^)(?=[A-Z])", "_", record.rsplit(".", 1)[-1]).lower()
 
 
 def _function(schema: Any) -> list[str]:
     places = [(f"event.{field['name']}", field["type"]) for field in schema["fields"]]
-    return [f"def {_function_name(schema['name'])}(before, event):", *_body(places)]
+    return [f"def {function_name(schema['name'])}(before, event):", *_body(places)]
 
 
 def _body(places: list[tuple[str, Any]]) -> list[str]:
@@ -181,9 +165,9 @@ def _bytes(kind: Any, value: str, depth: int, *, listed: bool) -> str:
         case "double":
             return f"double({value})"
         case "record":
-            return f"{_function_name(kind['name'])}(b'', {value})"
+            return f"{function_name(kind['name'])}(b'', {value})"
         case reference:
-            return f"{_function_name(reference)}(b'', {value})"
+            return f"{function_name(reference)}(b'', {value})"
 
 
 def _union(index: int) -> str:
