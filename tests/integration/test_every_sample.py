@@ -8,16 +8,14 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from own_broker import own_broker
 from test_ingest import Ingest, adt, records
 from varied_messages import TOPICS
 
 from dosestream.client.send import code, control_id
-from dosestream.embedded import ports
-from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.events.records import RawMessage, Rejection
 from dosestream.hl7.framing import Frame, Framer, frame
 from dosestream.hl7.header import read_header
-from dosestream.kafka.admin import create_topics, publish_schemas
 from dosestream.kafka.topics import Topic
 from dosestream.settings import MIB, KafkaSettings
 
@@ -42,19 +40,8 @@ IGNORED = {
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
     """A broker that has heard none of the samples."""
-    taken: set[int] = set()
-    server = EmbeddedKafka(
-        tmp_path_factory.mktemp("kafka"), KafkaSettings(), ports.free(taken), ports.free(taken)
-    )
-    server.prepare()
-    server.launch()
-    try:
-        server.wait_ready()
-        create_topics(server.client_settings(), site=False)
-        publish_schemas(server.client_settings())
-        yield server.client_settings()
-    finally:
-        server.stop()
+    with own_broker(tmp_path_factory.mktemp("kafka")) as settings:
+        yield settings
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from own_broker import own_broker
 from running_stack import arguments, children, is_alive
 
 from dosestream import ready
 from dosestream.db.migrate import migrate
-from dosestream.embedded import ports
-from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.embedded.process import Process, last_words, spawn, stop, wrapped
 from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash
 from dosestream.events.records import Demographics, Identifier, Patient
-from dosestream.kafka.admin import create_topics, publish_schemas
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.topics import Topic
 from dosestream.settings import KafkaSettings
@@ -102,18 +100,8 @@ def patient(value: str) -> Patient:
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
     """A broker of these tests' own: a reconciler stops at what other tests leave in the topics."""
-    taken: set[int] = set()
-    folder = tmp_path_factory.mktemp("kafka")
-    server = EmbeddedKafka(folder, KafkaSettings(), ports.free(taken), ports.free(taken))
-    server.prepare()
-    server.launch()
-    try:
-        server.wait_ready()
-        create_topics(server.client_settings(), site=False)
-        publish_schemas(server.client_settings())
-        yield server.client_settings()
-    finally:
-        server.stop()
+    with own_broker(tmp_path_factory.mktemp("kafka")) as settings:
+        yield settings
 
 
 @pytest.fixture

@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_broker import own_broker
 from running_stack import DOSESTREAM, children, wait_until
 from test_history_without_broker import CODEC, heard
 
 from dosestream.cli import watch
 from dosestream.db.migrate import migrate
-from dosestream.embedded import ports
-from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.embedded.postgres import EmbeddedPostgres
 from dosestream.events.identity import record_key
 from dosestream.events.records import Clock, Event, Study
-from dosestream.kafka.admin import create_topics, publish_schemas
 from dosestream.kafka.publisher import Position, Publisher, PublishError
 from dosestream.kafka.topics import FACTS, Topic
 from dosestream.settings import KafkaSettings
@@ -41,17 +39,8 @@ PATIENCE_S = 180.0
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[KafkaSettings]:
     """A broker of the test's own: reconcilers read all that its topics hold."""
-    taken: set[int] = set()
-    kafka = EmbeddedKafka(tmp_path / "kafka", KafkaSettings(), ports.free(taken), ports.free(taken))
-    kafka.prepare()
-    kafka.launch()
-    try:
-        kafka.wait_ready()
-        create_topics(kafka.client_settings(), site=False)
-        publish_schemas(kafka.client_settings())
-        yield kafka.client_settings()
-    finally:
-        kafka.stop()
+    with own_broker(tmp_path / "kafka") as settings:
+        yield settings
 
 
 @dataclass
