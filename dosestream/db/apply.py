@@ -197,8 +197,8 @@ def derive_dirty(
                 if not groups:
                     return 0
                 locks = Locks(cursor)
-                cursor.execute("SELECT key FROM identifier WHERE grp = ANY(%s)", (list(groups),))
-                locks.take(keys | {str(row[0]) for row in cursor.fetchall()})
+                locks.take(keys, groups)
+                locks.members(groups)
                 known, now = patients.Known(), _now(cursor)
                 loaded = _load(cursor, locks, known, codec, rules, groups, {})
                 _derive(cursor, locks, known, codec, rules, loaded, now, {})

@@ -1,7 +1,8 @@
 """Row locks on identifiers: two workers never miss a pair that each saw half of, and never wait in a circle.
 
-Keys are locked in sorted order. A transaction that finds it needs more takes them only where they can be had
-at once; else it rolls back and begins again with the larger set.
+Keys are locked in sorted order, all that can be foreseen first: with the keys of the facts those of their groups
+and of the patients these name. A transaction that finds it needs more takes them only where they can be had at
+once; else it rolls back and begins again with the larger set.
 """
 
 from collections.abc import Collection
@@ -11,6 +12,17 @@ from psycopg import Cursor
 from dosestream.db.values import bigint_array, text_array
 
 Row = tuple[object, ...]
+
+# What may be locked with a key, since whoever derives its group needs it: all of the group and its patients.
+NEIGHBOURS = """
+WITH touched (grp) AS (
+    SELECT grp FROM identifier WHERE key = ANY(%(keys)s::text[]) AND grp IS NOT NULL
+    UNION SELECT unnest(%(groups)s::bigint[])
+)
+SELECT key FROM identifier JOIN touched USING (grp)
+UNION SELECT 'b:' || bare FROM patient_group JOIN touched USING (grp)
+UNION SELECT unnest(%(keys)s::text[])
+"""
 
 
 class RestartError(Exception):
@@ -28,16 +40,21 @@ class Locks:
         self._cursor = cursor
         self.groups: dict[str, int | None] = {}
 
-    def take(self, keys: Collection[str]) -> None:
-        """Lock these keys, waiting for who has them; only as the first thing a transaction locks."""
-        if not keys:
+    def take(self, keys: Collection[str], groups: Collection[int] = ()) -> None:
+        """Lock these keys and what belongs to them and to these groups, waiting for who has them; only as the first
+        thing a transaction locks.
+
+        What belongs to them is as it was before the locks were had: `members` says what it is now.
+        """
+        if not keys and not groups:
             return
         ordered = text_array(sorted(keys))
         self._cursor.execute(
             "INSERT INTO identifier (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (ordered,)
         )
         self._cursor.execute(
-            "SELECT key, grp FROM identifier WHERE key = ANY(%s::text[]) ORDER BY key FOR UPDATE", (ordered,)
+            f"SELECT key, grp FROM identifier WHERE key = ANY(ARRAY({NEIGHBOURS})) ORDER BY key FOR UPDATE",
+            {"keys": ordered, "groups": bigint_array(groups)},
         )
         self._note()
 
