@@ -17,7 +17,7 @@ SECOND_US = 1_000_000
 def of_orders(orders: Iterable[ImagingOrder], repeated: Mapping[str, ImagingOrder]) -> Iterator[AnomalyRow]:
     """Forbidden transitions and orders placed twice (`repeated`: key of the later to the earlier)."""
     for order in orders:
-        made_badly = list(forbidden(order.standing, order.rules.transitions))
+        made_badly = list(forbidden(order.words, order.moving, order.rules.transitions))
         if not made_badly and order.key not in repeated:
             continue
         rows = {

@@ -17,6 +17,7 @@ from dosestream.reconcile.identity import PatientId, bare_forms, dicom_identity,
 from dosestream.reconcile.links import OrderIndex, link, link_weakly, window_keys
 from dosestream.reconcile.orders import ImagingOrder, imaging_orders
 from dosestream.reconcile.patients import Patients
+from dosestream.reconcile.progress import moved
 from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
 from dosestream.reconcile.reports import Archive, report_rows
 from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, ReportRow, StudyOrderRow, StudyRow
@@ -85,6 +86,7 @@ def derive(group: Group, patients: Patients, rules: Rules, now: int) -> GroupRow
         )
         for study in arrived
     }
+    orders = moved(orders, arrived, {uid: decisions for uid, (_, decisions) in known.items()}, patients)
     index = OrderIndex(orders)
     strong = {
         uid: link(keys, index.named_by(keys, decisions), patients, decisions)

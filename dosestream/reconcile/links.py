@@ -213,7 +213,8 @@ def over(order: ImagingOrder) -> bool:
     """Whether an order ended before it was begun: it is nobody's by time alone. One stopped half-way has its dose."""
     if order.status is None or order.status.status not in ENDED:
         return False
-    return not any(fact.status in BEGUN for fact in order.facts)
+    said = (*(fact.status for fact in order.facts), *(word.status for word in order.performed))
+    return BEGUN.isdisjoint(said)
 
 
 def fits(study: StudyKeys, order: ImagingOrder, patients: Patients) -> bool:

@@ -50,6 +50,7 @@ class ImagingOrder:
         presences: when its patient came.
         bookings: what appointments say of it.
         removed: full replacements that left it out.
+        performed: what performed steps say of its status.
         nth: which of several rows that are known by the same numbers, from 1.
     """
 
@@ -59,6 +60,7 @@ class ImagingOrder:
     moves: tuple[Bond, ...] = ()
     bookings: tuple[Booking, ...] = ()
     removed: tuple[Word, ...] = ()
+    performed: tuple[Word, ...] = ()
     nth: int = 1
 
     def _newest(self, wanted: Callable[[OrderFact], object]) -> OrderFact | None:
@@ -107,12 +109,23 @@ class ImagingOrder:
 
     @lazy
     def status(self) -> Held | None:
-        """The status that holds, of all that messages, appointments and the patient's arrivals say."""
-        words = [*words_of(self.standing), *self.removed, *appointments.words(self.bookings)]
+        """The status that holds, of all that messages, appointments, performed steps and the patient's arrivals
+        say."""
+        return held([*self.words, *self.moving])
+
+    @property
+    def words(self) -> list[Word]:
+        """What its messages and performed steps say of its status."""
+        return [*words_of(self.standing), *self.performed]
+
+    @property
+    def moving(self) -> list[Word]:
+        """What else moves its status: full replacements, appointments, the patient's arrivals."""
+        words = [*self.removed, *appointments.words(self.bookings)]
         if self.presences:
             visit, window_us = self.value("visit_number"), self.rules.window_us
             words += presence.words(self.presences, visit, self.scheduled_at, window_us)
-        return held(words)
+        return words
 
     @lazy
     def standing(self) -> list[OrderFact]:

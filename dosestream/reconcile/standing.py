@@ -1,7 +1,7 @@
 """Which status of an order holds: everything said of it, walked in the order of versions.
 
-Order messages say a status outright. A patient's arrival, an appointment and a step left out of a full
-replacement move it only from where they can, so that a rebooking does not undo an exam that has begun.
+Order messages say a status outright. A patient's arrival, an appointment, a performed step and a step left out of
+a full replacement move it only from where they can, so that a rebooking does not undo an exam that has begun.
 """
 
 from collections.abc import Iterable, Sequence
@@ -58,15 +58,25 @@ def words_of(facts: Iterable[OrderFact]) -> list[Word]:
     ]
 
 
+def in_order(word: Word) -> tuple[Version, str, str]:
+    """What words are walked by."""
+    return word.version, word.path, word.status
+
+
+def moves(word: Word, current: Word | None) -> bool:
+    """Whether a word moves the status from where an older one set it (None: no status yet)."""
+    return (
+        word.only_from is None
+        or (None if current is None else current.status) in word.only_from
+        or (current is not None and current.path == word.path)
+    )
+
+
 def held(words: Sequence[Word]) -> Held | None:
     """The status that holds, None where nothing was said. It is cited from the first message that said it."""
     current: Word | None = None
-    for word in sorted(words, key=lambda w: (w.version, w.path, w.status)):
-        if (
-            word.only_from is None
-            or (None if current is None else current.status) in word.only_from
-            or (current is not None and current.path == word.path)
-        ):
+    for word in sorted(words, key=in_order):
+        if moves(word, current):
             current = word
     if current is None:
         return None

@@ -50,8 +50,11 @@ def _steps(order: ImagingOrder) -> dict[str, ImagingOrder]:
     named = sorted({f.event.scheduled_step_id for f in order.facts} - {"", '""'})
     if len(named) < 2:
         return {named[0] if named else "": order}
+    # What was performed is told by the studies: one step of several that is in progress takes no other away.
     return {
-        one: replace(order, facts=tuple(f for f in order.facts if f.event.scheduled_step_id in ("", one)))
+        one: replace(
+            order, facts=tuple(f for f in order.facts if f.event.scheduled_step_id in ("", one)), performed=()
+        )
         for one in named
     }
 

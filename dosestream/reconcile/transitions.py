@@ -1,10 +1,10 @@
-"""Which status may follow which. What the table forbids is kept, holds by its version, and is flagged."""
+"""Which status may follow which. What the table forbids is kept, holds by its version, and is flagged; a performed
+step's word that it forbids is flagged and moves nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from dosestream.reconcile.facts import OrderFact
+from dosestream.reconcile.standing import Word, in_order, moves
 
 
 class Transition(NamedTuple):
@@ -16,22 +16,34 @@ class Transition(NamedTuple):
     seen_at: int
 
 
-def forbidden(facts: Sequence[OrderFact], allowed: Mapping[str, Sequence[str]]) -> Iterator[Transition]:
-    """The forbidden transitions of an order's messages, each pair of statuses once, as first seen.
+def forbidden(
+    words: Iterable[Word], others: Iterable[Word], allowed: Mapping[str, Sequence[str]]
+) -> Iterator[Transition]:
+    """The forbidden transitions of an order, each pair of statuses once, as first seen.
 
     Args:
-        facts: the messages that say a status of one row and stand, the oldest first.
+        words: what order messages that stand and performed steps say of its status.
+        others: what else is said of it: that makes no forbidden transition, but a step may come after it.
         allowed: from a status to those that may follow it.
     """
     found: dict[tuple[str, str], Transition] = {}
-    for before, after in pairwise(facts):
-        if before.status is None or after.status is None or before.status == after.status:
+    told: Word | None = None
+    held: Word | None = None
+    spoken = [*((word, True) for word in words), *((word, False) for word in others)]
+    for word, judged in sorted(spoken, key=lambda one: in_order(one[0])):
+        before = told if word.only_from is None else held
+        held = word if moves(word, held) else held
+        if not judged:
             continue
-        if after.status in allowed.get(before.status, ()):
+        told = word if moves(word, told) else told
+        if before is None or before.status == word.status or word.status in allowed.get(before.status, ()):
             continue
-        seen_at = max(before.event.received_at, after.event.received_at)
-        made = Transition(before.status, after.status, after.event.control_id, seen_at)
-        pair = (before.status, after.status)
+        # Steps of one order go on after each other.
+        if word.only_from is not None and before.path == word.path:
+            continue
+        seen_at = max(before.received_at, word.received_at)
+        made = Transition(before.status, word.status, word.control_id, seen_at)
+        pair = (before.status, word.status)
         if pair not in found or (made.seen_at, made.control_id) < (
             found[pair].seen_at,
             found[pair].control_id,

@@ -57,6 +57,17 @@ def event(line: str) -> Event:
     if kind == "report":
         named = unissued(who, NAMES[who])
         return arrival(hours(when), patient=named, dose=ct_report("e1"), received=received, **fields)
+    if kind == "step":
+        said_so = plain[0].upper().replace("_", " ")
+        return arrival(
+            hours(when),
+            sop="1.9",
+            patient=unissued(who, NAMES[who]),
+            received=received,
+            kind="performed_step",
+            step_status=said_so,
+            **fields,
+        )
     assert kind == "decision", line
     return decision(hours(when), plain[0], "1.2.3", **fields)
 
