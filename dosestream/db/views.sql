@@ -95,7 +95,8 @@ SELECT study_instance_uid, irradiation_event_uid, sop_instance_uid, started_at, 
        described->>'dose_information_source' AS dose_information_source, described->>'comment' AS comment,
        described->>'procedure_context' AS procedure_context, described->>'ssde_method' AS ssde_method,
        described->>'water_equivalent_diameter_method' AS water_equivalent_diameter_method,
-       described->>'effective_dose_method' AS effective_dose_method, stored
+       described->>'effective_dose_method' AS effective_dose_method, stored,
+       ssde_computed_mgy, ssde_computed_method, ssde_diameter_mm
 FROM {tables}.irradiation_event;
 
 CREATE OR REPLACE VIEW {views}.xray_source AS
