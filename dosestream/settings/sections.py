@@ -67,6 +67,10 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+    @property
+    def peer_must_show(self) -> bool:
+        return self.require_client_certificate
+
 class MllpSettings:
     """The HL7 listener."""
 
@@ -120,6 +124,10 @@ class DicomTlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+    @property
+    def peer_must_show(self) -> bool:
+        return bool(self.client_ca)
+
 class OrthancSettings:
     """An Orthanc whose change feed is read."""
 
