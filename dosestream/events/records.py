@@ -745,6 +745,7 @@ class DoseReport:
     procedure: str = ""
     fluoroscopy: bool = False
     mammography: bool = False
+    positron: bool = False
     started_at: int | None = None
     ended_at: int | None = None
     totals: tuple[DoseTotal, ...] = ()
@@ -776,6 +777,7 @@ class DoseReport:
             "procedure": self.procedure,
             "fluoroscopy": self.fluoroscopy,
             "mammography": self.mammography,
+            "positron": self.positron,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "totals": [item.to_datum() for item in self.totals],
