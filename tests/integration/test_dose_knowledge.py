@@ -11,6 +11,7 @@ import pytest
 
 from dosestream.db import ledger, reference_levels
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation, mark_other_rules
+from dosestream.db.generations import Generation, migrate_tables, show
 from dosestream.db.migrate import migrate
 from dosestream.db.records import decode
 from dosestream.events.codec import Codec
@@ -336,3 +337,20 @@ def test_who_may_read_the_views_reads_all_of_them_and_writes_none(database: Conn
             database.execute("DELETE FROM dose.alert")
     finally:
         database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
+
+def test_another_generation_is_shown_with_views_and_functions_of_its_own(database: Connection) -> None:
+    told(database, [*GROWING, Clock(at=START + DAY, ticker="t")])
+    with database.transaction():
+        database.execute("INSERT INTO dosestream.generation (number, live) VALUES (2, false)")
+        migrate_tables(database, Generation(2))
+        show(database, Generation(2), "dose_next")
+    for view in ("alert", "cumulative", "reference_level_comparison", "reference_level_median"):
+        assert rows(database, f"SELECT * FROM dose_next.{view}") == []
+    with database.transaction():
+        show(database, Generation(2))
+    assert alerts(database) == []
+    with database.transaction():
+        show(database, Generation(1))
+    assert len(alerts(database)) == 2
+    assert len(rows(database, "SELECT * FROM dose.cumulative")) == 2
