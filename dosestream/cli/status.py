@@ -16,7 +16,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, for a script.")] = False,
 ) -> None:
     """Services, topics and how far the dose database is behind them, sources and how far each has come, studies
-    by link state, rejections."""
+    by link state, alerts of high dose, rejections."""
     from dosestream.cli import stackfile
 
     document = gather(stackfile.find(ready_file))
@@ -37,6 +37,7 @@ def gather(ready: dict[str, Any]) -> dict[str, Any]:
 
     topics = watch.topics(ready["kafka"], ready["postgres"])
     dose = watch.dose(ready["postgres"])
+    alerts_by_kind, newest_alerts = watch.alerts(ready["postgres"])
     return {
         "services": services(ready),
         "topics": [
@@ -44,6 +45,8 @@ def gather(ready: dict[str, Any]) -> dict[str, Any]:
         ],
         "sources": [asdict(source) for source in watch.sources(ready["postgres"])],
         "studies": dict(dose.by_link_state),
+        "alerts": dict(alerts_by_kind),
+        "newest_alerts": [asdict(alert) for alert in newest_alerts],
         "rejected": next((state.records for state in topics if state.name == Topic.REJECTED), 0),
     }
 
@@ -103,4 +106,11 @@ def _print(document: dict[str, Any]) -> None:
     for state, count in document["studies"].items():
         table.add_row(state, str(count))
     console.print(table)
+    if document["alerts"]:
+        counts = ", ".join(f"{kind} {count}" for kind, count in document["alerts"].items())
+        table = Table("alert", "study", "since", title=f"alerts of high dose: {counts}", title_justify="left")
+        for entry in document["newest_alerts"]:
+            said = "{kind}: {value:g} {unit} (threshold {threshold:g})".format_map(entry)
+            table.add_row(said, entry["study_instance_uid"], entry["first_triggered_at"] or "")
+        console.print(table)
     console.print(f"rejected messages: {document['rejected']}")

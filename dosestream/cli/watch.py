@@ -13,6 +13,8 @@ from dosestream.embedded.errors import StackError
 from dosestream.kafka.topics import FACTS, TOPICS, Topic
 
 TIMEOUT_S = 10.0
+# So many alerts are shown one by one.
+NEWEST = 10
 Place = tuple[str, int]
 
 
@@ -171,6 +173,45 @@ def sources(postgres: str) -> list[SourceState]:
     return [
         SourceState(str(name), f"{heard:%Y-%m-%dT%H:%M:%S%z}", f"{told:%Y-%m-%dT%H:%M:%S%z}", bool(idle))
         for name, heard, told, idle in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertState:
+    """A total that reached its threshold, both in `unit`; the time in ISO 8601."""
+
+    study_instance_uid: str
+    kind: str
+    value: float
+    threshold: float
+    unit: str
+    first_triggered_at: str | None
+
+
+def alerts(postgres: str) -> tuple[Mapping[str, int], list[AlertState]]:
+    """How many alerts there are of each kind, and the newest of them.
+
+    Raises:
+        StackError: the database is away.
+    """
+    with connect(postgres) as connection:
+        counts = connection.execute("SELECT kind, count(*) FROM dose.alert GROUP BY 1 ORDER BY 1").fetchall()
+        rows = connection.execute(
+            "SELECT study_instance_uid, kind, value, threshold, unit, to_char(first_triggered_at AT TIME ZONE 'UTC', "
+            '\'YYYY-MM-DD"T"HH24:MI:SS"Z"\') FROM dose.alert ORDER BY first_triggered_at DESC NULLS LAST, 1, 2 LIMIT %s',
+            (NEWEST,),
+        ).fetchall()
+    by_kind = {str(kind): int(str(count)) for kind, count in counts}
+    return by_kind, [
+        AlertState(
+            str(uid),
+            str(kind),
+            float(str(value)),
+            float(str(threshold)),
+            str(unit),
+            None if at is None else str(at),
+        )
+        for uid, kind, value, threshold, unit, at in rows
     ]
 
 

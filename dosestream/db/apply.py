@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, Cursor
 
-from dosestream.db import dose, facts, ledger, patients, reports, rows, sources
+from dosestream.db import alerts, dose, facts, ledger, patients, reports, rows, sources
 from dosestream.db.facts import AtHand, Filed
 from dosestream.db.groups import file_facts, join
 from dosestream.db.ledger import Hole
@@ -276,6 +276,7 @@ def _derive(
             break
         fresh = _load(cursor, locks, known, codec, rules, set(moved.values()), {})
     doses = dose.summaries(cursor, codec, loaded, rules, at_hand)
+    alerts.write(cursor, codec, loaded, derived, doses, rules, at_hand)
     reports.write(cursor, codec, loaded, derived)
     return rows.write(cursor, derived, doses, depending, rules.hash)
 

@@ -10,6 +10,7 @@ from dosestream.db.facts import AtHand, studies
 from dosestream.db.values import bigint_array, columns, iso_time, text_array, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import IrradiationEvent, OrganDose
+from dosestream.knowledge.size_specific import estimate
 from dosestream.reconcile.derive import Group
 from dosestream.reconcile.dose_sources import SOURCES
 from dosestream.reconcile.facts import study_fact
@@ -22,7 +23,7 @@ from dosestream.reconcile.totals import Report, StudyDose, study_dose
 Row = tuple[object, ...]
 NOT_COLUMNS = frozenset({"sources", "no_event_uid", "dose_checks"})
 # Raised when dose is derived otherwise than before: what is stored is then derived again when its group is.
-DERIVATION = 2
+DERIVATION = 3
 
 
 def summaries(
@@ -195,6 +196,11 @@ def _event_row(
     row = {name: value for name, value in _filled(event.to_datum()).items() if name not in NOT_COLUMNS}
     row["started_at"] = iso_time(event.started_at)
     kind = dose.sources.get(sop_instance_uid, "")
+    size_specific = estimate(event)
+    if size_specific is not None:
+        row["ssde_computed_mgy"] = size_specific.dose_mgy
+        row["ssde_computed_method"] = size_specific.method
+        row["ssde_diameter_mm"] = size_specific.diameter_mm
     return {
         "study_instance_uid": uid,
         "sop_instance_uid": sop_instance_uid,

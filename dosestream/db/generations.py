@@ -10,6 +10,8 @@ import psycopg
 from psycopg import sql
 
 VIEWS = "dose"
+# What makes the views, in this order.
+VIEW_FILES = ("views.sql", "knowledge.sql")
 REGISTRY = """
 CREATE SCHEMA IF NOT EXISTS dosestream;
 CREATE TABLE IF NOT EXISTS dosestream.generation (
@@ -73,5 +75,6 @@ def show(
 ) -> None:
     """Make the public views in schema `views` show a generation; grants and others' views live on."""
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(views)))
-    text = files("dosestream.db").joinpath("views.sql").read_text(encoding="utf-8")
-    connection.execute(text.replace("{views}", views).replace("{tables}", generation.schema).encode())
+    for name in VIEW_FILES:
+        text = files("dosestream.db").joinpath(name).read_text(encoding="utf-8")
+        connection.execute(text.replace("{views}", views).replace("{tables}", generation.schema).encode())

@@ -20,6 +20,7 @@ GROUPED = (
     "imaging_order",
     "scheduled_step",
     "anomaly",
+    "alert",
     "report",
     "dirty",
     "patient_group",

@@ -95,7 +95,16 @@ SELECT study_instance_uid, irradiation_event_uid, sop_instance_uid, started_at, 
        described->>'dose_information_source' AS dose_information_source, described->>'comment' AS comment,
        described->>'procedure_context' AS procedure_context, described->>'ssde_method' AS ssde_method,
        described->>'water_equivalent_diameter_method' AS water_equivalent_diameter_method,
-       described->>'effective_dose_method' AS effective_dose_method, stored
+       described->>'effective_dose_method' AS effective_dose_method, stored,
+       ssde_computed_mgy, ssde_computed_method, ssde_diameter_mm,
+       (measured->>'isocenter_primary_angle_deg')::double precision AS isocenter_primary_angle_deg,
+       (measured->>'isocenter_secondary_angle_deg')::double precision AS isocenter_secondary_angle_deg,
+       (measured->>'isocenter_rotation_deg')::double precision AS isocenter_rotation_deg,
+       (measured->>'isocenter_primary_end_angle_deg')::double precision AS isocenter_primary_end_angle_deg,
+       (measured->>'isocenter_secondary_end_angle_deg')::double precision AS isocenter_secondary_end_angle_deg,
+       (measured->>'isocenter_rotation_end_deg')::double precision AS isocenter_rotation_end_deg,
+       described->>'reconstruction' AS reconstruction, described->>'repeated' AS repeated,
+       described->>'repeat_reason' AS repeat_reason
 FROM {tables}.irradiation_event;
 
 CREATE OR REPLACE VIEW {views}.xray_source AS

@@ -24,6 +24,11 @@ SNOMED_RT: Final = frozenset(("SRT", "SNM3", "99SDM"))
 RETIRED: Final[dict[str, Code]] = {
     "P5-06000": sct("44491008"),  # Fluoroscopy
     "P5-40010": sct("71651007"),  # Mammography
+    "G-C2D0": sct("363589002"),  # Associated Procedure
+    "P5-0A006": sct("241439007"),  # PET heart study
+    "P5-0A00A": sct("241443006"),  # PET study for localization of tumor
+    "P5-0A00D": sct("416323006"),  # PET breast study
+    "R-FB9B7": sct("702767007"),  # PET study for localization of tumor, before
     "G-C171": sct("272741003"),  # Laterality
     "T-D0005": sct("91723000"),  # Anatomical structure
     "T-04020": sct("73056007"),  # Right breast
@@ -51,7 +56,13 @@ X_RAY_DOSE_REPORT: Final = dcm("113701")
 RADIOPHARMACEUTICAL_DOSE_REPORT: Final = dcm("113500")
 PATIENT_DOSE_REPORT: Final = dcm("128401")
 PROCEDURE_REPORTED: Final = dcm("121058")
+# TID 10021.
+ASSOCIATED_PROCEDURE: Final = sct("363589002")
 MAMMOGRAPHY: Final = sct("71651007")
+# Of CID 3108, and positron emission tomography in general.
+PET_STUDIES: Final = frozenset(
+    map(sct, ("241439007", "764666002", "241443006", "416323006", "702767007", "82918005"))
+)
 FLUOROSCOPY: Final = sct("44491008")
 STARTED: Final = frozenset((dcm("113809"), dcm("123003")))
 ENDED: Final = frozenset((dcm("113810"), dcm("123004")))
@@ -202,6 +213,12 @@ MEASURED: Final[dict[str, Number]] = {
     "table_x_end_mm": Number("mm", (dcm("128769"),)),
     "table_y_end_mm": Number("mm", (dcm("128770"),)),
     "table_z_end_mm": Number("mm", (dcm("128771"),)),
+    "isocenter_primary_angle_deg": Number("deg", (dcm("128757"),)),
+    "isocenter_secondary_angle_deg": Number("deg", (dcm("128758"),)),
+    "isocenter_rotation_deg": Number("deg", (dcm("128759"),)),
+    "isocenter_primary_end_angle_deg": Number("deg", (dcm("128760"),)),
+    "isocenter_secondary_end_angle_deg": Number("deg", (dcm("128761"),)),
+    "isocenter_rotation_end_deg": Number("deg", (dcm("128762"),)),
 }
 UNITS_OF: Final[dict[Code, str]] = {
     code: number.unit
@@ -248,6 +265,9 @@ DESCRIBED: Final[dict[Code, str]] = {
     dcm("113854"): "dose_information_source",
     dcm("121106"): "comment",
     sct("408730004"): "procedure_context",
+    dcm("113961"): "reconstruction",
+    dcm("128551"): "repeated",
+    dcm("128552"): "repeat_reason",
 }
 # How a number was found: the Measurement Method under it.
 MEASUREMENT_METHOD: Final = sct("370129005")

@@ -59,6 +59,7 @@ class Extraction:
 class _Report:
     procedure: str = ""
     mammography: bool = False
+    positron: bool = False
     fluoroscopy: bool = False
     started: Moment | None = None
     ended: Moment | None = None
@@ -106,6 +107,7 @@ def extract(root: DataSet, reading: Reading, sop_class: str) -> Extraction | Non
             procedure=report.procedure,
             fluoroscopy=fluoroscopy,
             mammography=report.mammography,
+            positron=report.positron,
             started_at=report.started.at if report.started else None,
             ended_at=report.ended.at if report.ended else None,
             totals=totals,
@@ -137,9 +139,10 @@ def _root(item: DataSet, report: _Report, reading: Reading) -> None:
                 _administration(child, report, reading)
             else:
                 report.organ_doses += organ_doses(child, reading)
-        elif concept == concepts.PROCEDURE_REPORTED:
+        elif concept in (concepts.PROCEDURE_REPORTED, concepts.ASSOCIATED_PROCEDURE):
             report.procedure = reading.word(child)
             report.mammography = value_code(child) == concepts.MAMMOGRAPHY
+            report.positron = value_code(child) in concepts.PET_STUDIES
         elif concept in concepts.STARTED:
             report.started = reading.moment(child)
         elif concept in concepts.ENDED:

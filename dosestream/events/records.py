@@ -745,6 +745,7 @@ class DoseReport:
     procedure: str = ""
     fluoroscopy: bool = False
     mammography: bool = False
+    positron: bool = False
     started_at: int | None = None
     ended_at: int | None = None
     totals: tuple[DoseTotal, ...] = ()
@@ -776,6 +777,7 @@ class DoseReport:
             "procedure": self.procedure,
             "fluoroscopy": self.fluoroscopy,
             "mammography": self.mammography,
+            "positron": self.positron,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "totals": [item.to_datum() for item in self.totals],
@@ -1118,6 +1120,36 @@ class Dose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A total of a study that reached a threshold. Keep the highest revision per key; a tombstone says it no longer holds."""
+
+    study_instance_uid: str
+    kind: str
+    revision: int
+    updated_at: int
+    value: float
+    threshold: float
+    unit: str
+    first_triggered_at: int | None = None
+
+    @classmethod
+    def from_datum(cls, datum: Datum) -> "Alert":
+        return cls(**datum)
+
+    def to_datum(self) -> Datum:
+        return {
+            "study_instance_uid": self.study_instance_uid,
+            "kind": self.kind,
+            "revision": self.revision,
+            "updated_at": self.updated_at,
+            "value": self.value,
+            "threshold": self.threshold,
+            "unit": self.unit,
+            "first_triggered_at": self.first_triggered_at,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
     """What a listener did: a receipt, a connection, a change of its configuration. Never patient data."""
 
@@ -1168,7 +1200,18 @@ class Audit:
 
 
 Event = (
-    RawMessage | Patient | Order | Appointment | Report | Study | Decision | Clock | Rejection | Dose | Audit
+    RawMessage
+    | Patient
+    | Order
+    | Appointment
+    | Report
+    | Study
+    | Decision
+    | Clock
+    | Rejection
+    | Dose
+    | Alert
+    | Audit
 )
 
 # Schema name to the class of its records.
@@ -1183,5 +1226,6 @@ CLASSES: dict[str, type[Event]] = {
     "clock": Clock,
     "rejection": Rejection,
     "dose": Dose,
+    "alert": Alert,
     "audit": Audit,
 }

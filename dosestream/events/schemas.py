@@ -24,6 +24,7 @@ NAMES = (
     "clock",
     "rejection",
     "dose",
+    "alert",
     "audit",
 )
 

@@ -21,6 +21,7 @@ class Topic(StrEnum):
     CLOCK = "radiology.clock.v1"
     SNAPSHOT = "radiology.snapshot.v1"
     DOSE = "radiology.dose.v1"
+    ALERT = "radiology.alert.v1"
     REJECTED = "radiology.hl7.rejected.v1"
     AUDIT = "radiology.audit.v1"
     SCHEMAS = "radiology.schemas.v1"
@@ -75,6 +76,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(Topic.CLOCK, 1, 1, 7 * DAY_MS, "clock"),
     _keyed(Topic.SNAPSHOT, None, compacted=True),
     _keyed(Topic.DOSE, "dose", compacted=True, tombstone_ms=30 * DAY_MS),
+    _keyed(Topic.ALERT, "alert", compacted=True, tombstone_ms=30 * DAY_MS),
     TopicSpec(Topic.REJECTED, 1, 3, 3 * 365 * DAY_MS, "rejection"),
     TopicSpec(Topic.AUDIT, 1, 3, 3 * 365 * DAY_MS, "audit"),
     TopicSpec(Topic.SCHEMAS, 1, 1, FOR_EVER, None, compacted=True),

@@ -31,7 +31,7 @@ def of_report(dose: DoseReport, header_modality: str) -> str | None:
         case "10001":
             return "RF" if dose.fluoroscopy else "DX"
         case "10021":
-            return "PT" if header_modality == "PT" else "NM"
+            return "PT" if dose.positron or header_modality == "PT" else "NM"
     return None
 
 

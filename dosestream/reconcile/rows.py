@@ -246,3 +246,18 @@ class DoseSummary:
     dose_source: str | None = None
     dose_confidence: str | None = None
     unread: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRow:
+    """A total of a study that reached a threshold; value and threshold in `unit`.
+
+    `first_triggered_at` is the receipt with which it was first known.
+    """
+
+    study_instance_uid: str
+    kind: str
+    value: float
+    threshold: float
+    unit: str
+    first_triggered_at: int | None

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from dosestream.knowledge.thresholds import DEFAULTS as ALERT_THRESHOLDS
+from dosestream.knowledge.thresholds import thresholds
 from dosestream.reconcile.lazy import lazy
 from dosestream.reconcile.status import STATUS_TABLE, TRANSITIONS
 from dosestream.settings import Settings
@@ -45,6 +47,8 @@ class Rules:
     accession_us: int = 365 * DAY_US
     orders_update_patients: bool = True
     group_cap: int = 5000
+    # Kind of alert to what a study's total must reach, in the unit of its column.
+    alert_thresholds: Mapping[str, float] = field(default_factory=lambda: dict(ALERT_THRESHOLDS))
     # What is usual of a source: it decides nothing, so it is no part of the hash.
     lateness_us: int = HOUR_US
     idle_us: int = 4 * HOUR_US
@@ -97,6 +101,7 @@ def rules_from(settings: Settings) -> Rules:
         accession_us=matching.accession_days * DAY_US,
         orders_update_patients=matching.orders_update_patients,
         group_cap=matching.group_cap,
+        alert_thresholds=thresholds(settings.alert),
         lateness_us=int(settings.clock.lateness_minutes * MINUTE_US),
         idle_us=int(settings.clock.idle_minutes * MINUTE_US),
     )

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from dosestream.events.records import Demographics, RequestReference, Study
 from dosestream.mapping.defaults import first_paths
+from dosestream.reconcile.body import age_years, measured
 from dosestream.reconcile.decisions import StudyDecisions
 from dosestream.reconcile.dose_words import last_heard
 from dosestream.reconcile.facts import StudyFact
@@ -257,6 +258,17 @@ def study_row(
         )
         return found.value
 
+    def of_body(column: str, of_order: str) -> float | None:
+        """The header's, else what an OBX of the order says."""
+        value = study.number(column)
+        found = None if value is not None or order is None else order.field(of_order)
+        if found is None or (value := measured(found.value)) is None:
+            return value
+        event = found.fact.event
+        path = event.paths.get(of_order) or FIRST_PATHS[of_order]
+        cited.cite(column, event.control_id, path, event.received_at)
+        return value
+
     def from_header(column: str) -> str | None:
         value = study.value(column)
         if value is not None and column in TAGS:
@@ -275,6 +287,11 @@ def study_row(
     if dated is not None:
         first = study.first(lambda e: e.study_at == dated.study_at)
         cited.cite("study_datetime", first.control_id, TAGS["study_datetime"], first.received_at)
+    age = study.number("patient_age_years")
+    if age is None and dated is not None:
+        age = age_years(demographics["birth_date"], dated.study_at, dated.study_local)
+        if age is not None:
+            cited.evidence["patient_age_years"] = cited.evidence["patient_birth_date"]
     accession = from_order("accession_number") or from_header("accession_number")
     if accession is None and study.request_accessions:
         accession = study.request_accessions[0]
@@ -326,9 +343,9 @@ def study_row(
         patient_name=demographics["name"],
         patient_birth_date=demographics["birth_date"],
         patient_sex=demographics["sex"],
-        patient_age_years=study.number("patient_age_years"),
-        patient_size_m=study.number("patient_size_m"),
-        patient_weight_kg=study.number("patient_weight_kg"),
+        patient_age_years=age,
+        patient_size_m=of_body("patient_size_m", "height_m"),
+        patient_weight_kg=of_body("patient_weight_kg", "weight_kg"),
         accession_number=accession,
         accession_issuer=from_order("accession_issuer") or study.value("accession_issuer"),
         placer_order_number=from_order("placer_order_number"),

@@ -11,6 +11,10 @@ from dosestream.hl7.path import Path as FieldPath
 from dosestream.hl7.path import PathError
 from dosestream.hl7.profile import ProfileSettings
 from dosestream.hl7.zsegments import ZContract
+from dosestream.knowledge import reference_levels, thresholds
+from dosestream.knowledge.quantities import QUANTITIES
+from dosestream.knowledge.reference_levels import ReferenceLevelSettings
+from dosestream.knowledge.thresholds import AlertSettings
 from dosestream.settings.mapping import (
     CodeMapSettings,
     RuleSettings,
@@ -28,6 +32,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "mapping.rule.case": ("upper", "lower", ""),
     "unmapped": ("keep", "blank"),
     "merged_away": ("follow", "own"),
+    "reference_level.quantity": tuple(QUANTITIES),
     "keep_from_status": ("", "SCHEDULED", "ARRIVED", "STARTED", "COMPLETED"),
 }
 
@@ -146,6 +151,8 @@ WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
     ProfileSettings: profile.mistakes,
     RuleSettings: rule_mistakes,
     TlsSettings: _tls_mistakes,
+    AlertSettings: thresholds.mistakes,
+    ReferenceLevelSettings: reference_levels.mistakes,
     DicomTlsSettings: lambda tls: _without(tls, FILES),
     Settings: lambda settings: unknown_sources(settings.mapping, {one.name for one in settings.source}),
     ZContract: zsegments.mistakes,

@@ -54,18 +54,20 @@ def build(kind: type[K], text: str, name: str) -> K:
 
 
 def _line(text: str, trail: tuple[str, ...]) -> int:
-    """The line on which the key at the end of the trail stands, 1 where it cannot be told."""
+    """The line on which the key at the end of the trail stands, else that of its table, 1 where it cannot be told."""
     *tables, key = trail
     if key.isdigit() and tables:
         # An item of a list stands where the list does.
         key = tables.pop()
     section = ".".join(name for name in tables if not name.isdigit())
     wanted_occurrence = next((int(name) for name in tables if name.isdigit()), 0)
-    current, occurrence = "", -1
+    current, occurrence, header_line = "", -1, 1
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[{1,2}\s*([^\]]+?)\s*\]", line):
             current = header[1]
             occurrence = occurrence + 1 if current == section else occurrence
+            if current == section and occurrence == wanted_occurrence:
+                header_line = number
             if current == ".".join((*filter(None, [section]), key)) or (current == key and not section):
                 return number
         elif (
@@ -74,7 +76,7 @@ def _line(text: str, trail: tuple[str, ...]) -> int:
             and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line)
         ):
             return number
-    return 1
+    return header_line
 
 
 def _build(kind: Any, value: Any, trail: tuple[str, ...], mistake: Any) -> Any:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from dosestream.hl7.profile import ProfileSettings
 from dosestream.hl7.zsegments import ZContract
+from dosestream.knowledge.reference_levels import ReferenceLevelSettings
+from dosestream.knowledge.thresholds import AlertSettings
 from dosestream.settings.mapping import LOADED, MappingSettings
 
 MIB = 1024 * 1024
@@ -65,6 +67,10 @@ class TlsSettings:
     # Whether a client has to show one.
     require_client_certificate: bool = False
 
+    @property
+    def peer_must_show(self) -> bool:
+        return self.require_client_certificate
+
 
 @dataclass(frozen=True, slots=True)
 class MllpSettings:
@@ -117,6 +123,10 @@ class DicomTlsSettings:
     key: str = ""
     # The authorities whose certificates peers must show; empty: none is asked for.
     client_ca: str = ""
+
+    @property
+    def peer_must_show(self) -> bool:
+        return bool(self.client_ca)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +326,9 @@ class Settings:
     conformance: ConformanceSettings = field(default_factory=ConformanceSettings)
     z_segments: ZSegmentSettings = field(default_factory=ZSegmentSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    # High dose, and diagnostic reference levels.
+    alert: AlertSettings = field(default_factory=AlertSettings)
+    reference_level: tuple[ReferenceLevelSettings, ...] = ()
     # "ORC-1_ORC-5" to status, over the default table of dosestream/reconcile/status.py.
     order_status: Mapping[str, str] = field(default_factory=dict)
     # Status to the statuses that may follow it, blanks between, over the default table there.

@@ -59,7 +59,9 @@ def expose(draw: Draw) -> tuple[Exposure, ...]:
 def procedure() -> Item:
     """TID 10021 row 2."""
     intent = modifier(snomed("has intent", "SCT"), snomed("diagnostic intent", "SCT"))
-    return modifier(snomed("associated procedure", "SCT"), snomed("PET study", "SCT"), intent)
+    return modifier(
+        snomed("associated procedure", "SCT"), snomed("PET study", "SCT"), intent, column="procedure"
+    )
 
 
 def content(exposures: Sequence[Exposure]) -> tuple[Item, ...]:

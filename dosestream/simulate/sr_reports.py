@@ -93,7 +93,8 @@ TEMPLATES: Final[Mapping[str, Template]] = {
     ),
     "radiopharmaceutical": Template(
         "10021", RADIOPHARMACEUTICAL_DOSE, "113500", sr_radiopharmaceutical.expose,
-        sr_radiopharmaceutical.procedure, sr_radiopharmaceutical.content, XRAY, scope=False, observer=False,
+        sr_radiopharmaceutical.procedure, sr_radiopharmaceutical.content, {**XRAY, "positron": True},
+        scope=False, observer=False,
     ),
     "patient dose": Template(
         "10030", PATIENT_DOSE, "128401", sr_patient_dose.expose, sr_patient_dose.procedure,

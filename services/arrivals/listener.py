@@ -3,7 +3,6 @@ commitment (J) and instance availability notification (R)."""
 
 import hashlib
 import logging
-import socket
 import threading
 from io import BytesIO
 from typing import Any, Final
@@ -14,16 +13,18 @@ from pydicom.filereader import read_dataset
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined, unused-ignore]
 
+from dosestream.association import closed, opened
 from dosestream.audit.trail import Kind
 from dosestream.dose.part10 import encoding_of
 from dosestream.dose.step_header import INSTANCE_AVAILABILITY, PERFORMED_STEP
 from dosestream.settings import Settings
+from dosestream.tls import Certificates
 from services.arrivals.admission import rejection
 from services.arrivals.commitment import PUSH_MODEL, REQUEST, references
 from services.arrivals.intake import Instance, Intake
 from services.arrivals.reception import MAX_PDU, STALLED_S, Reception, bounded
 from services.arrivals.reporter import Reporter
-from services.arrivals.server import ASSOCIATION_REJECTED, Server, SharedContexts, tls_context
+from services.arrivals.server import ASSOCIATION_REJECTED, Server, SharedContexts
 from services.arrivals.steps import CREATE, NO_LONGER_UPDATED, PROCESSING_FAILURE, SET, SUCCESS
 
 log = logging.getLogger("dosestream.arrivals")
@@ -76,13 +77,20 @@ class Listener:
     Args:
         settings: `dicom` and the sources.
         intake: takes what comes.
+        certificates: of the listener over TLS; None where there is none.
         stalled_s: how long a message that was begun may rest.
 
     Raises:
-        OSError: an address cannot be bound, or a certificate not be read.
+        OSError: an address cannot be bound.
     """
 
-    def __init__(self, settings: Settings, intake: Intake, stalled_s: float = STALLED_S) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        intake: Intake,
+        certificates: Certificates | None = None,
+        stalled_s: float = STALLED_S,
+    ) -> None:
         self._settings = settings
         self._intake = intake
         self._stalled_s = stalled_s
@@ -103,10 +111,10 @@ class Listener:
         self._servers = [self._serve(dicom.host, dicom.port, None)]
         self.host, self.port = self._servers[0].socket.getsockname()[:2]
         self.tls_port: int | None = None
-        if dicom.tls.certificate:
+        if certificates is not None:
+            host, port = dicom.tls.host or dicom.host, dicom.tls.port
             try:
-                context = tls_context(dicom.tls)
-                self._servers.append(self._serve(dicom.tls.host or dicom.host, dicom.tls.port, context))
+                self._servers.append(self._serve(host, port, lambda: certificates.loaded.context))
             except OSError:
                 self.stop_accepting()
                 raise
@@ -149,17 +157,16 @@ class Listener:
         return server
 
     def _opened(self, event: Any) -> None:
-        """Answers go out at once; a peer that vanished without a word is noticed by the kernel."""
+        opened(event)
         association = event.assoc
         connection = association.dul.socket.socket
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         association.dul.socket.recv = bounded(connection, self._stalled_s)
         cap = self._settings.kafka.max_message_bytes
         association.dimse = Reception(association, cap, self._stalled_s)
         self._intake.connection(Kind.OPENED, f"{event.address[0]}:{event.address[1]}")
 
     def _closed(self, event: Any) -> None:
+        closed(event)
         self._intake.connection(Kind.CLOSED, f"{event.address[0]}:{event.address[1]}")
 
     def _refused(self, host: str, code: str, detail: str = "") -> None:

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from pynetdicom.transport import ThreadedAssociationServer
 
-from dosestream.settings import DicomTlsSettings, Settings
+from dosestream.settings import Settings
+from dosestream.tls import HANDSHAKE_S, words
 from services.arrivals.admission import may_connect
 
 log = logging.getLogger("dosestream.arrivals")
-
-HANDSHAKE_S: Final = 10.0
 
 # Why a connection or an association is refused, in the audit trail.
 ADDRESS_NOT_ALLOWED: Final = "address_not_allowed"
@@ -28,10 +27,12 @@ class SharedContexts(list[Any]):
 
 
 class Server(ThreadedAssociationServer):  # type: ignore[misc]
-    """pynetdicom's server; `settings`, `tls` and `refused`, which hears host, code and detail, are set before it serves."""
+    """pynetdicom's server. Set before it serves: `settings`; `tls`, which gives the context of each new connection;
+    `refused`, which hears host, code and detail.
+    """
 
     settings: Settings
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext] | None = None
     refused: Callable[[str, str, str], None]
     request_queue_size = 128
     # A scanner's connection must not keep the process from ending.
@@ -48,9 +49,9 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
         if self.tls is not None:
             try:
                 request.settimeout(HANDSHAKE_S)
-                request = self.tls.wrap_socket(request, server_side=True)
+                request = self.tls().wrap_socket(request, server_side=True)
             except OSError as error:
-                reason = str(getattr(error, "reason", "") or error)
+                reason = words(error)
                 log.warning("%s: no TLS: %s", client_address[0], reason)
                 self.refused(client_address[0], TLS_HANDSHAKE, reason)
                 self.shutdown_request(request)
@@ -59,18 +60,3 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         log.warning("%s: the connection failed before it was an association", client_address[0])
-
-
-def tls_context(tls: DicomTlsSettings) -> ssl.SSLContext:
-    """TLS as the settings say.
-
-    Raises:
-        OSError: a file cannot be read, or is no certificate or key.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.certificate, tls.key or None)
-    if tls.client_ca:
-        context.load_verify_locations(tls.client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

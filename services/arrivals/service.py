@@ -19,6 +19,7 @@ from dosestream.repeats.opened import home
 from dosestream.repeats.store import Store
 from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings
+from dosestream.tls import LOOK_S, Certificates, TlsError
 from services.arrivals.folder import WatchedFolder
 from services.arrivals.intake import ANSWER_DEADLINE_S, Intake
 from services.arrivals.known import Known
@@ -32,6 +33,8 @@ log = logging.getLogger("dosestream.arrivals")
 STARTING_S: Final = 3.0
 # How long a peer has to take its last answer and to release.
 FAREWELL_S: Final = 0.5
+# A signal may reach another thread; its handler runs on the main one, which wakes for it at least so often.
+WAKE_S: Final = 1.0
 # What is on its way to the audit topic at the end gets so long.
 AUDIT_S: Final = 2.0
 
@@ -54,8 +57,10 @@ class Arrivals:
         )
         self._trail = Trail(settings.kafka, codec, "arrivals")
         self.intake = Intake(settings, publications, self._publisher, self._marks, self._trail)
+        self._certificates: Certificates | None = None
+        self._reread = threading.Event()
         self._over = threading.Event()
-        self._poller = threading.Thread(target=self._tend_trail, name="audit", daemon=True)
+        self._poller = threading.Thread(target=self._tend, name="audit", daemon=True)
         self._poller.start()
         self._desk = Desk(settings, str(Topic.DICOM_RAW), self._marks, self._opened)
         self._listener: Listener | None = None
@@ -67,14 +72,17 @@ class Arrivals:
 
         Raises:
             OSError: the address cannot be bound.
+            TlsError: the certificate cannot be used.
         """
         self._desk.start()
         until = time.monotonic() + STARTING_S
         while not self._marks.repaired.is_set() and time.monotonic() < until:
             if stopping.wait(0.05):
                 return None
-        self._listener = Listener(self._settings, self.intake)
         dicom, cap = self._settings.dicom, self._settings.kafka.max_message_bytes
+        if dicom.tls.certificate:
+            self._certificates = Certificates(dicom.tls, self._certificate_read)
+        self._listener = Listener(self._settings, self.intake, self._certificates)
         if dicom.watch:
             folder = Path(dicom.watch)
             self._feeds.append(WatchedFolder(folder, self.intake, dicom.watch_ae_title, dicom.ae_title, cap))
@@ -84,6 +92,10 @@ class Arrivals:
         for feed in self._feeds:
             feed.start()
         return self._listener
+
+    def reread(self) -> None:
+        """Read the files of the certificate again, soon; from any thread or signal handler."""
+        self._reread.set()
 
     def stop(self) -> None:
         """Stop accepting, answer what is under way, put everything into Kafka."""
@@ -105,9 +117,21 @@ class Arrivals:
         self._desk.close()
         self.intake.known.close()
 
-    def _tend_trail(self) -> None:
+    def _tend(self) -> None:
+        look_at = 0.0
         while not self._over.wait(POLL_S):
             self._trail.poll()
+            if self._certificates is None:
+                continue
+            if self._reread.is_set():
+                self._reread.clear()
+                self._certificates.reload()
+            if (now_s := time.monotonic()) >= look_at:
+                look_at = now_s + LOOK_S
+                self._certificates.look(now_s)
+
+    def _certificate_read(self, code: str, detail: str) -> None:
+        self._trail.write(Kind.CERTIFICATE, now(), code=code, detail=detail)
 
     def _opened(self, store: Store) -> None:
         folder = home(self._settings.repeats) / self._marks.roster.cluster()
@@ -125,6 +149,7 @@ def run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     arrivals = Arrivals(settings)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: arrivals.reread())
     try:
         listener = arrivals.start(stopping)
         if listener is not None:
@@ -134,7 +159,11 @@ def run(settings: Settings) -> int:
                 told["tls_port"] = listener.tls_port
             ready.announce(told)
             log.info("listening for DICOM as %s on %s:%d", dicom.ae_title, listener.host, listener.port)
-            stopping.wait()
+            while not stopping.wait(WAKE_S):
+                pass
+    except TlsError as error:
+        log.error("TLS cannot be listened for: %s", error)
+        return 1
     except OSError as error:
         if error.filename:
             log.error("%s: %s", error.filename, error.strerror)

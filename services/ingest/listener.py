@@ -12,10 +12,11 @@ from dosestream.hl7.batch import is_batch, read_batch
 from dosestream.hl7.framing import COMMIT_ACK, COMMIT_NAK, Frame, Framer, FramingError, frame
 from dosestream.hl7.header import read_header
 from dosestream.settings import Settings
+from dosestream.tls import Certificates
 from services.ingest.admission import Refusals, Why
 from services.ingest.intake import Intake
 from services.ingest.room import Room
-from services.ingest.tls import Certificates, TlsServer, host_of, peer_of
+from services.ingest.tls import TlsServer, host_of, peer_of
 
 log = logging.getLogger("dosestream.ingest")
 

@@ -27,13 +27,13 @@ from dosestream.repeats.store import Store
 from dosestream.repeats.turns import Repeats
 from dosestream.settings import Settings, SettingsError
 from dosestream.settings.mapping import described
+from dosestream.tls import LOOK_S, Certificates, TlsError
 from services.ingest import workers
 from services.ingest.audit import Audit
 from services.ingest.intake import Intake
 from services.ingest.listener import Listener
 from services.ingest.publications import Publications
 from services.ingest.reload import reloaded
-from services.ingest.tls import Certificates, TlsError
 
 log = logging.getLogger("dosestream.ingest")
 
@@ -43,8 +43,6 @@ STARTING_S = 3.0
 DRAIN_S = 12.0
 # Then what is on its way to the audit topic gets so long.
 AUDIT_S = 2.0
-# The files of the certificate are looked at so often.
-LOOK_S = 60.0
 # The thread that keeps the marks must not hold the loop up for long.
 SWITCH_INTERVAL_S = 0.001
 # A message leaves no cycles behind, so the collector need not look after every few of them.

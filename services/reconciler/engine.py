@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import psycopg
 
-from dosestream.db import ledger
+from dosestream.db import ledger, reference_levels
 from dosestream.db.apply import (
     BOUNDED,
     Applied,
@@ -96,8 +96,8 @@ class Engine:
         self._told, self._told_at = (0, 0, 0), time.monotonic()
 
     def start(self) -> None:
-        """Give every partition a ledger row and mark rows that other rules derived; waits for a server that is
-        away."""
+        """Give every partition a ledger row, load the site's reference levels, and mark rows that other rules
+        derived; waits for a server that is away."""
 
         def begin() -> None:
             low = {
@@ -108,6 +108,8 @@ class Engine:
             with self._connect().transaction(), self._connect().cursor() as cursor:
                 enter_live_generation(cursor)
                 ledger.begin(cursor, low)
+                if reference_levels.load(cursor, self._settings.reference_level):
+                    log.info("%d reference levels loaded", len(self._settings.reference_level))
             mark_other_rules(self._connect(), self._rules)
 
         self._insist(begin)

@@ -1,4 +1,5 @@
-"""One publisher for all reconcilers: changed rows to `radiology.dose.v1`, and the ticks of the clock.
+"""One publisher for all reconcilers: changed rows to `radiology.dose.v1` and `radiology.alert.v1`, and the ticks of
+the clock.
 
 Whoever holds the advisory lock publishes. A mark is deleted only where the row's revision is still the one
 that was sent, so delivery is at least once and subscribers keep the highest revision per key.
@@ -8,7 +9,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import orjson
@@ -20,7 +22,7 @@ from dosestream.db.values import EPOCH
 from dosestream.events.cloudevents import headers
 from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash
-from dosestream.events.records import Clock, Dose
+from dosestream.events.records import Alert, Clock, Dose
 from dosestream.kafka.publisher import Position, Publisher, PublishError
 from dosestream.kafka.topics import Topic
 from dosestream.settings import Settings
@@ -33,13 +35,14 @@ IDLE_S = 0.2
 AWAY_S = 1.0
 TIMES = frozenset({"study_datetime", "updated_at"})
 COLUMNS = tuple(Dose.__dataclass_fields__)
+Row = dict[str, object]
 
 
 def _micros(value: object) -> int | None:
     return None if value is None else int((value - EPOCH).total_seconds() * 1_000_000)  # type: ignore[operator]
 
 
-def dose_record(row: dict[str, object]) -> Dose:
+def dose_record(row: Row) -> Dose:
     """The current row of a study as the topic carries it."""
     values: dict[str, object] = {}
     for name in COLUMNS:
@@ -52,6 +55,56 @@ def dose_record(row: dict[str, object]) -> Dose:
             value = str(value)
         values[name] = value
     return Dose(**values)  # type: ignore[arg-type]
+
+
+def alert_record(row: Row) -> Alert:
+    """An alert as the topic carries it."""
+    times = {
+        "updated_at": _micros(row["updated_at"]),
+        "first_triggered_at": _micros(row["first_triggered_at"]),
+    }
+    return Alert(**{name: row[name] for name in Alert.__dataclass_fields__} | times)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Rows of one table on their way to one topic.
+
+    Attributes:
+        kind: of its events.
+        marks: SQL of a page of marks, ascending by `key`: that, the revision `marked`, whether the row is `gone`, and
+            the row.
+        settle: SQL that deletes the marks with these keys whose revision is still the one given.
+        record: what the topic carries of a row.
+    """
+
+    topic: Topic
+    kind: str
+    marks: str
+    settle: str
+    record: Callable[[Row], Dose | Alert]
+
+
+STREAMS = (
+    Stream(
+        Topic.DOSE,
+        "dose",
+        "SELECT o.study_instance_uid AS key, o.revision AS marked, s.study_instance_uid IS NULL AS gone, s.* "
+        "FROM outbox o LEFT JOIN study s USING (study_instance_uid) ORDER BY 1 LIMIT %s",
+        "DELETE FROM outbox o USING unnest(%s::text[], %s::bigint[]) AS n (key, revision) "
+        "WHERE o.study_instance_uid = n.key AND o.revision = n.revision",
+        dose_record,
+    ),
+    Stream(
+        Topic.ALERT,
+        "alert",
+        "SELECT o.study_instance_uid || '/' || o.kind AS key, o.revision AS marked, a.withdrawn AS gone, a.* "
+        "FROM alert_outbox o JOIN alert a USING (study_instance_uid, kind) ORDER BY 1 LIMIT %s",
+        "DELETE FROM alert_outbox o USING unnest(%s::text[], %s::bigint[]) AS n (key, revision) "
+        "WHERE o.study_instance_uid || '/' || o.kind = n.key AND o.revision = n.revision",
+        alert_record,
+    ),
+)
 
 
 class Outbox(threading.Thread):
@@ -95,7 +148,7 @@ class Outbox(threading.Thread):
             if time.monotonic() >= next_tick:
                 self._tick(publisher)
                 next_tick = time.monotonic() + self._settings.clock.interval_s
-            if self._publish_page(connection, publisher) < PAGE:
+            if max(self._publish_page(connection, publisher, stream) for stream in STREAMS) < PAGE:
                 self._stopping.wait(IDLE_S)
 
     def _tick(self, publisher: Publisher) -> None:
@@ -104,31 +157,27 @@ class Outbox(threading.Thread):
         meta = headers(event_id=f"tick-{at}", source="reconciler", kind="clock", at=at)
         publisher.publish(str(Topic.CLOCK), b"clock", self._codec.encode(clock), meta, lambda _: None)
 
-    def _publish_page(self, connection: psycopg.Connection[tuple[object, ...]], publisher: Publisher) -> int:
+    def _publish_page(
+        self, connection: psycopg.Connection[tuple[object, ...]], publisher: Publisher, stream: Stream
+    ) -> int:
         """Send the current rows of one page of marks; returns how many marks there were."""
         with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
             enter_live_generation(cast("psycopg.Cursor[tuple[object, ...]]", cursor))
-            cursor.execute(
-                "SELECT o.study_instance_uid AS uid, o.revision AS marked, s.* FROM outbox o "
-                "LEFT JOIN study s USING (study_instance_uid) ORDER BY o.study_instance_uid LIMIT %s",
-                (PAGE,),
-            )
+            cursor.execute(stream.marks.encode(), (PAGE,))
             marks = cursor.fetchall()
         if not marks:
             return 0
-        sent = self._send(marks, publisher)
+        sent = self._send(marks, publisher, stream)
         with connection.transaction(), connection.cursor() as cursor:
             enter_live_generation(cursor)
             cursor.execute(
-                "DELETE FROM outbox o USING unnest(%s::text[], %s::bigint[]) AS n (uid, revision) "
-                "WHERE o.study_instance_uid = n.uid AND o.revision = n.revision",
-                ([uid for uid, _ in sent], [revision for _, revision in sent]),
+                stream.settle.encode(), ([key for key, _ in sent], [revision for _, revision in sent])
             )
         if len(sent) < len(marks):
             self._stopping.wait(AWAY_S)
         return len(marks)
 
-    def _send(self, marks: Sequence[dict[str, object]], publisher: Publisher) -> list[tuple[str, int]]:
+    def _send(self, marks: Sequence[Row], publisher: Publisher, stream: Stream) -> list[tuple[str, int]]:
         """The marks whose rows are stored in the topic; a row that is gone is a tombstone."""
         outcome: dict[int, Position | PublishError] = {}
         done = threading.Event()
@@ -139,22 +188,22 @@ class Outbox(threading.Thread):
                 done.set()
 
         for index, row in enumerate(marks):
-            uid = str(row["uid"])
+            key = str(row["key"])
             value: bytes | None
-            if row["study_instance_uid"] is None:
-                value, revision, at = None, 0, 0
+            if row["gone"]:
+                value, revision, at = None, int(str(row["marked"])), 0
             else:
-                record = dose_record(row)
+                record = stream.record(row)
                 value, revision, at = self._codec.encode(record), record.revision, record.updated_at
             meta = headers(
-                event_id=content_hash(f"{uid}@{revision}".encode())[:32],
+                event_id=content_hash(f"{key}@{revision}".encode())[:32],
                 source="reconciler",
-                kind="dose",
+                kind=stream.kind,
                 at=at,
             )
             publisher.publish(
-                str(Topic.DOSE),
-                uid.encode(),
+                str(stream.topic),
+                key.encode(),
                 value,
                 meta,
                 lambda result, index=index: settle(index, result),  # type: ignore[misc]
@@ -164,7 +213,7 @@ class Outbox(threading.Thread):
         if failed:
             log.warning("%d rows not published, tried again: %s", len(failed), failed[0])
         return [
-            (str(marks[i]["uid"]), int(str(marks[i]["marked"])))
+            (str(marks[i]["key"]), int(str(marks[i]["marked"])))
             for i, result in outcome.items()
             if isinstance(result, Position)
         ]

@@ -1,7 +1,6 @@
 """The worklist's listener: a Modality Worklist Information Model FIND and C-ECHO SCP (PS3.4 annex K)."""
 
 import logging
-import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined, unused-ignore]
     Verification,
 )
 
+from dosestream.association import closed, opened
 from dosestream.settings import WorklistSettings
 from services.worklist.finder import Answer, Finder
 
@@ -57,7 +57,8 @@ class Listener:
         self._ae.add_supported_context(ModalityWorklistInformationFind, TRANSFER_SYNTAXES)
         self._ae.add_supported_context(Verification, TRANSFER_SYNTAXES)
         handlers = [
-            (evt.EVT_CONN_OPEN, _set_socket),
+            (evt.EVT_CONN_OPEN, opened),
+            (evt.EVT_CONN_CLOSE, closed),
             (evt.EVT_REJECTED, _rejected),
             (evt.EVT_C_FIND, self._find),
         ]
@@ -84,10 +85,3 @@ def _rejected(event: Any) -> None:
         str(requestor.ae_title).strip(),
         requestor.address,
     )
-
-
-def _set_socket(event: Any) -> None:
-    """Answers go out at once; a peer that vanished without a word is noticed by the kernel."""
-    connection = event.assoc.dul.socket.socket
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,8 @@ class Running:
     port: int
     service: Arrivals | None = None
     pid: int = 0
+    # What it announced.
+    ready: dict[str, Any] = field(default_factory=dict)
 
     def storer(self, calling: str = "CT1") -> Storer:
         return Storer("127.0.0.1", self.port, CALLED, calling)
@@ -128,7 +130,9 @@ def process(settings: Settings, folder: Path, *arguments: str, config: str = "")
         child = subprocess.Popen(command, env=environment, stderr=log)
     try:
         wait_until(lambda: ready.exists() or child.poll() is not None, "the ready file")
-        yield Running(settings, json.loads(ready.read_text())["port"], pid=child.pid)
+        assert ready.exists(), (folder / "log").read_text()
+        said = json.loads(ready.read_text())
+        yield Running(settings, said["port"], pid=child.pid, ready=said)
         child.send_signal(signal.SIGTERM)
         assert child.wait(30) == 0
     finally:

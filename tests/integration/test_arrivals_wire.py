@@ -1,13 +1,17 @@
 """The DICOM port against peers that do what they must not, and against many at once."""
 
+import os
+import shutil
+import signal
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +29,8 @@ from arrivals_running import (
     running,
     settings_for,
 )
+from certificates import Authority
+from pydicom import dcmread
 from pynetdicom import AE, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined, unused-ignore]
 from running_stack import wait_until
@@ -32,7 +38,8 @@ from running_stack import wait_until
 from dosestream.events.records import RawMessage, Study
 from dosestream.kafka.topics import Topic
 from dosestream.settings import DicomSettings, DicomTlsSettings, KafkaSettings, SourceSettings
-from services.arrivals.listener import Listener
+from dosestream.tls import identity
+from services.arrivals.listener import REQUEST_S, Listener
 
 MIB = 1 << 20
 
@@ -218,7 +225,7 @@ def test_a_peer_that_breaks_the_protocol_is_cut_off_and_others_go_on(arrivals: R
 @pytest.fixture
 def impatient(kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """A listener that waits a second for what was begun, with room for two."""
-    monkeypatch.setattr("services.arrivals.service.Listener", lambda s, i: Listener(s, i, stalled_s=1.0))
+    monkeypatch.setattr("services.arrivals.service.Listener", partial(Listener, stalled_s=1.0))
     dicom = DicomSettings(port=0, max_associations=2)
     with running(settings_for(kafka, tmp_path, dicom)) as service:
         yield service
@@ -232,6 +239,14 @@ def test_whoever_began_a_message_and_does_not_go_on_loses_the_place(impatient: R
             last = peer.pdu()
             assert not last or last[0] == 7
         wait_until(lambda: open_associations(impatient) == 0, "both places are free")
+
+
+def test_connections_that_end_without_a_request_give_their_places_back(impatient: Running) -> None:
+    for _ in range(8):
+        socket.create_connection(("127.0.0.1", impatient.port)).close()
+    wait_until(lambda: open_associations(impatient) == 0, "their places are free", REQUEST_S / 2)
+    with impatient.storer() as storer:
+        assert storer.store(sr.part10(dose_report())) == 0x0000
 
 
 def test_a_peer_that_never_releases_keeps_its_place_and_the_next_is_told_to_come_later(
@@ -340,49 +355,72 @@ def test_an_address_that_is_not_allowed_is_cut_off_before_a_byte_is_read(
         wait_until(lambda: ("127.0.0.1", "address_not_allowed") in refused(arrivals), "the audit record")
 
 
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
-    key, made = folder / f"{name}.key", folder / f"{name}.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        f"/CN={name}",
-    ]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(made)]
-    subprocess.run(command, check=True, capture_output=True)
-    return made, key
-
-
 def test_over_tls_a_report_is_stored_and_a_peer_without_certificate_is_not_heard(
     kafka: KafkaSettings, tmp_path: Path
 ) -> None:
-    server, server_key = certificate(tmp_path, "server")
-    client, client_key = certificate(tmp_path, "client")
-    tls = DicomTlsSettings(port=0, certificate=str(server), key=str(server_key), client_ca=str(client))
+    authority = Authority(tmp_path / "authority")
+    server, client = authority.sign("server"), authority.sign("client")
+    ours, theirs = str(server.certificate), str(authority.certificate)
+    tls = DicomTlsSettings(port=0, certificate=ours, key=str(server.key), client_ca=theirs)
     settings = settings_for(kafka, tmp_path / "repeats", DicomSettings(port=0))
     settings = replace(settings, dicom=replace(settings.dicom, tls=tls))
+    report = dose_report()
     with running(settings) as arrivals:
         assert arrivals.service is not None
         listener = arrivals.service._listener
         assert listener is not None and listener.tls_port is not None
         # Who connects and says nothing hinders nobody.
         with socket.create_connection(("127.0.0.1", listener.tls_port)):
-            context = ssl.create_default_context(cafile=str(server))
+            context = ssl.create_default_context(cafile=theirs)
             ae: Any = AE(ae_title="CT1")
             ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
-            ae.requested_contexts = [build_context(Verification)]
+            ae.requested_contexts = [build_context(sr.DOSE_SR, EXPLICIT)]
             without = ae.associate("127.0.0.1", listener.tls_port, tls_args=(context, "127.0.0.1"))
             assert not without.is_established
             wait_until(lambda: ("127.0.0.1", "tls_handshake") in refused(arrivals), "the audit record")
-            context.load_cert_chain(client, client_key)
+            context.load_cert_chain(client.certificate, client.key)
             association = ae.associate("127.0.0.1", listener.tls_port, tls_args=(context, "127.0.0.1"))
             assert association.is_established
-            assert association.send_c_echo().Status == 0x0000
+            assert association.send_c_store(dcmread(BytesIO(sr.part10(report)))).Status == 0x0000
             association.release()
+    assert len(arrivals.published(Topic.STUDY, Study, report.SOPInstanceUID)) == 1
+
+
+def test_a_renewed_certificate_holds_after_a_hangup_signal_and_a_broken_one_does_not(
+    kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    first, second = authority.sign("first"), authority.sign("second")
+    pem, key = tmp_path / "server.pem", tmp_path / "server.key"
+
+    def put(certificate: Path, its_key: Path) -> None:
+        shutil.copyfile(certificate, pem)
+        shutil.copyfile(its_key, key)
+
+    def shown(port: int) -> str:
+        """Whose certificate a new connection sees."""
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as peer,
+        ):
+            return identity(peer.getpeercert() or {})[0]
+
+    put(first.certificate, first.key)
+    config = '[dicom.tls]\nport = 0\ncertificate = "server.pem"\nkey = "server.key"\n'
+    settings = settings_for(kafka, tmp_path / "repeats", DicomSettings(port=0))
+    with process(settings, tmp_path, config=config) as arrivals:
+        port = int(arrivals.ready["tls_port"])
+        assert shown(port) == "CN=first,O=Hospital"
+        with arrivals.storer() as storer:
+            put(second.certificate, first.key)
+            os.kill(arrivals.pid, signal.SIGHUP)
+            wait_until(lambda: "kept as it was" in (tmp_path / "log").read_text(), "the mistake in the log")
+            assert shown(port) == "CN=first,O=Hospital"
+            put(second.certificate, second.key)
+            os.kill(arrivals.pid, signal.SIGHUP)
+            wait_until(lambda: shown(port) == "CN=second,O=Hospital", "the new certificate")
+            assert storer.store(sr.part10(dose_report())) == 0x0000
+    read = [one for one in audited(kafka) if one.kind == "certificate"][-3:]
+    assert [one.code for one in read] == ["", "broken", ""]
+    assert [one.detail.partition(",")[0] for one in read[::2]] == ["CN=first", "CN=second"]

@@ -87,6 +87,8 @@ REPORT = instance(
             IrradiationEvent(
                 irradiation_event_uid="9.1",
                 dlp_mgycm=900.0,
+                ctdivol_mgy=10.0,
+                ctdi_phantom="BODY",
                 measured={"water_equivalent_diameter_mm": 251.0, "focal_spot_mm": 0.6},
                 described={"modulation": "XYZ_EC"},
                 stored={"dlp_mgycm": "0.9 Gy.cm"},
@@ -169,6 +171,11 @@ def test_every_part_of_a_report_has_its_row(database: Connection) -> None:
     (event,), (check,), (total,) = found["irradiation_event"], found["dose_check"], found["dose_total"]
     assert (event["water_equivalent_diameter_mm"], event["modulation"]) == (251.0, "XYZ_EC")
     assert (event["lateral_dimension_mm"], event["stored"]) == (None, {"dlp_mgycm": "0.9 Gy.cm"})
+    assert (event["ssde_mgy"], round(event["ssde_computed_mgy"], 2)) == (None, 14.74)
+    assert (event["ssde_computed_method"], event["ssde_diameter_mm"]) == (
+        "AAPM 220 water-equivalent diameter",
+        251.0,
+    )
     assert (check["kind"], check["dlp_configured"], check["ctdivol_configured"]) == ("alert", True, None)
     assert (check["dlp_value_mgycm"], check["reason"], check["person"]) == (800.0, "Trauma", None)
     assert (total["stated"], total["from_events"], total["differs"]) == (1000.0, 900.0, True)

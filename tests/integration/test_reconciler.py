@@ -4,17 +4,29 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from dosestream.cli import watch
 from dosestream.db.migrate import migrate
 from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash
-from dosestream.events.records import Demographics, Dose, Identifier, Patient, Study
+from dosestream.events.records import (
+    Alert,
+    Decision,
+    Demographics,
+    Dose,
+    DoseReport,
+    DoseTotal,
+    Identifier,
+    Patient,
+    Study,
+)
 from dosestream.events.schemas import Schema, from_text, load
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.publisher import Publisher
@@ -192,6 +204,112 @@ def test_a_changed_row_is_published_with_its_revision_and_its_mark_goes(
     finally:
         outbox.stop()
         outbox.join(20)
+
+
+def fluoroscopy(uid: str) -> Study:
+    """A dose report of 6 Gy at the reference point."""
+    return Study(
+        **envelope(uid),
+        kind="dose_report",
+        study_instance_uid=uid,
+        sop_instance_uid=f"{uid}.1",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.67",
+        modality="SR",
+        study_at=START,
+        patient=Demographics(),
+        dose=DoseReport(template="10001", totals=(DoseTotal(quantity="dose_rp", value=6.0, unit="Gy"),)),
+    )
+
+
+def exclusion(uid: str) -> Decision:
+    return Decision(
+        event_id=content_hash(f"exclude {uid}".encode())[:32],
+        received_at=START + 60_000_000,
+        kind="exclude",
+        by="duty",
+        study_instance_uid=uid,
+    )
+
+
+def apply_published(engine: Engine, publisher: Publisher, topic: Topic, event: Study | Decision) -> None:
+    encoded = Codec().encode(event)
+    where = publisher.publish_and_wait(str(topic), event.study_instance_uid.encode(), encoded, [])
+    engine.catch_up([Partition(str(topic), where.partition)])
+
+
+def test_a_high_dose_is_an_alert_on_its_topic_until_its_study_is_excluded_or_the_threshold_is_another(
+    engine: Engine, settings: Settings, publisher: Publisher
+) -> None:
+    excluded, kept = (f"1.2.826.{int(secrets.token_hex(6), 16)}" for _ in range(2))
+    outbox = Outbox(settings, Codec())
+    outbox.start()
+    try:
+        for uid in (excluded, kept):
+            apply_published(engine, publisher, Topic.STUDY, fluoroscopy(uid))
+        first = alert_records(settings, excluded, 1)[0]
+        assert first is not None
+        assert (first.kind, first.value, first.threshold, first.unit) == ("dose_rp", 6.0, 5.0, "Gy")
+        assert (first.first_triggered_at, first.revision) == (START, 1)
+        apply_published(engine, publisher, Topic.DECISION, exclusion(excluded))
+        assert alert_records(settings, excluded, 2) == [first, None]
+        status = {uid: (value, kind) for uid, kind, value in shown_alerts(settings)}
+        assert status == {kept: (6.0, "dose_rp")}
+        other = Engine(settings, Codec(), replace(Rules(), alert_thresholds={"dose_rp": 2.0}))
+        other.start()
+        try:
+            while other.owing:
+                other.drain()
+        finally:
+            other.close()
+        again = alert_records(settings, kept, 2)[-1]
+        assert again is not None
+        assert (again.threshold, again.revision) == (2.0, 2)
+    finally:
+        outbox.stop()
+        outbox.join(20)
+
+
+def shown_alerts(settings: Settings) -> list[tuple[str, str, float]]:
+    """Alerts as `dosestream status` shows them."""
+    by_kind, newest = watch.alerts(settings.postgres.url)
+    assert by_kind == {"dose_rp": len(newest)}
+    return [(one.study_instance_uid, one.kind, one.value) for one in newest]
+
+
+def alert_records(settings: Settings, uid: str, many: int) -> list[Alert | None]:
+    """The records of a study on the alert topic, None for a tombstone, once there are so many."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = [
+            None if value is None else Codec().decode(value, Alert)
+            for key, value in keyed(settings, Topic.ALERT)
+            if key == f"{uid}/dose_rp"
+        ]
+        if len(found) >= many:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"no {many} alerts were published")
+
+
+def keyed(settings: Settings, topic: Topic) -> list[tuple[str, bytes | None]]:
+    """Every record of a topic by its key."""
+    consumer = Consumer({"bootstrap.servers": settings.kafka.bootstrap, "group.id": secrets.token_hex(8)})
+    found = []
+    try:
+        for number in consumer.list_topics(str(topic), timeout=10).topics[str(topic)].partitions:
+            partition = TopicPartition(str(topic), number, 0)
+            _, high = consumer.get_watermark_offsets(partition, timeout=10)
+            consumer.assign([partition])
+            position = 0
+            while position < high:
+                message = consumer.poll(10)
+                assert message is not None, "the topic ended before its end"
+                assert message.error() is None, message.error()
+                position = message.offset() + 1
+                found.append(((message.key() or b"").decode(), message.value()))
+    finally:
+        consumer.close()
+    return found
 
 
 def marks(settings: Settings) -> int:

@@ -1,5 +1,6 @@
 """Performed and never reported: which studies are listed, and that they can be fetched from an archive."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from running_stack import DOSESTREAM, RunningStack, wait_until
-from sr_builder import num, part10, report
+from sr_builder import container, num, part10, report
 from test_apply import begin, feed, records, settle
 
 from dosestream.client.send import MllpSender
@@ -99,6 +100,37 @@ needs_dcmqrscp = pytest.mark.skipif(
 
 
 @pytest.fixture
+def orthanc(stack: RunningStack, tmp_path: Path) -> Iterator[int]:
+    """An Orthanc called PACS that knows our listener; its DICOM port."""
+    binary = shutil.which("Orthanc")
+    if binary is None:
+        pytest.skip("Orthanc is not installed")
+    taken: set[int] = set()
+    port, rest, listener = ports.free(taken), ports.free(taken), stack.ready["dicom"]
+    folder = tmp_path / "orthanc"
+    folder.mkdir()
+    ours = [listener["ae_title"], listener["host"], listener["port"]]
+    path = folder / "orthanc.json"
+    path.write_text(
+        json.dumps(
+            {
+                "StorageDirectory": str(folder), "IndexDirectory": str(folder), "DicomAet": "PACS",
+                "DicomPort": port, "HttpPort": rest, "DicomModalities": {"ours": ours},
+                "DicomAlwaysAllowFind": True, "DicomAlwaysAllowMove": True,
+            }
+        )
+    )  # fmt: skip
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([binary, str(path)], stdout=log, stderr=log)
+    try:
+        wait_until(lambda: ports.answers(port), "Orthanc listening")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
 def archive(stack: RunningStack, tmp_path: Path) -> Iterator[int]:
     """A dcmqrscp called PACS that knows our listener; its port."""
     port, listener = ports.free(set()), stack.ready["dicom"]
@@ -133,7 +165,7 @@ def fetch(stack: RunningStack, port: int, *arguments: str) -> subprocess.Complet
 
 
 def dose_report(uid: str) -> bytes:
-    total = num("113813", "42", "mGy.cm")
+    total = container("113811", num("113813", "42", "mGy.cm"))
     changes: dict[str, Any] = {
         "StudyInstanceUID": uid,
         "SeriesInstanceUID": f"{uid}.1",
@@ -143,18 +175,44 @@ def dose_report(uid: str) -> bytes:
     return encoded
 
 
-@needs_dcmqrscp
-def test_a_report_is_fetched_from_an_archive_and_becomes_a_row(stack: RunningStack, archive: int) -> None:
+def becomes_a_row(stack: RunningStack, uid: str) -> None:
+    with psycopg.connect(stack.ready["postgres"], autocommit=True) as connection:
+        query = "SELECT ct_dlp_total_mgycm FROM dose.study WHERE study_instance_uid = %s"
+        wait_until(lambda: connection.execute(query, [uid]).fetchone() == (42.0,), "the study's row")
+
+
+@pytest.mark.parametrize("pacs", [pytest.param("archive", marks=needs_dcmqrscp), "orthanc"])
+def test_a_report_is_fetched_from_an_archive_and_becomes_a_row(
+    stack: RunningStack, pacs: str, request: pytest.FixtureRequest
+) -> None:
+    port: int = request.getfixturevalue(pacs)
     uid = f"1.2.826.0.1.7.{time.time_ns()}"
-    with Storer("127.0.0.1", archive, "PACS") as storer:
+    with Storer("127.0.0.1", port, "PACS") as storer:
         assert storer.store(dose_report(uid)) == 0
-    done = fetch(stack, archive, "--study", uid)
+    done = fetch(stack, port, "--study", uid)
     assert (done.returncode, done.stdout.strip()) == (0, f"{uid}  1 series, 1 sent to DOSESTREAM"), (
         done.stderr
     )
-    with psycopg.connect(stack.ready["postgres"], autocommit=True) as connection:
-        query = "SELECT 1 FROM dose.study WHERE study_instance_uid = %s"
-        wait_until(lambda: connection.execute(query, [uid]).fetchone() is not None, "the study's row")
+    becomes_a_row(stack, uid)
+
+
+@pytest.mark.skipif(shutil.which("movescu") is None, reason="dcmtk (movescu) is not installed")
+@pytest.mark.parametrize("pacs", [pytest.param("archive", marks=needs_dcmqrscp), "orthanc"])
+def test_a_report_that_dcmtk_moves_from_an_archive_becomes_a_row(
+    stack: RunningStack, pacs: str, request: pytest.FixtureRequest
+) -> None:
+    port: int = request.getfixturevalue(pacs)
+    uid = f"1.2.826.0.1.6.{time.time_ns()}"
+    with Storer("127.0.0.1", port, "PACS") as storer:
+        assert storer.store(dose_report(uid)) == 0
+    keys = ("0008,0052=STUDY", f"0020,000D={uid}")
+    command = ["movescu", "-S", "-aec", "PACS", "-aem", stack.ready["dicom"]["ae_title"]]
+    command += [word for key in keys for word in ("-k", key)]
+    done = subprocess.run(
+        [*command, "127.0.0.1", str(port)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    becomes_a_row(stack, uid)
 
 
 @needs_dcmqrscp

@@ -9,8 +9,10 @@ from dosestream.db.records import Decoded
 from dosestream.events.records import Decision, Order, Patient, Report, Study
 from dosestream.kafka.records import Partition
 from dosestream.reconcile.bonds import Bond
+from dosestream.reconcile.facts import StudyFact
 from dosestream.reconcile.fold import Fold
 from dosestream.reconcile.rows import GroupRows
+from dosestream.reconcile.studies import ArrivedStudy
 
 
 class LastMergeArrived(MemoryReconciler):
@@ -66,6 +68,14 @@ class AmendedByProcessing(MemoryReconciler):
             for row in found.studies
         )
         return replace(found, studies=studies)
+
+
+class AlertSinceProcessing(MemoryReconciler):
+    """A threshold is reached when the report that came to it was processed here, not when it was received."""
+
+    def heard(self, study: ArrivedStudy) -> Sequence[StudyFact]:
+        nth = {event_id: number for number, event_id in enumerate(self.facts)}
+        return [replace(f, event=replace(f.event, received_at=nth[f.event.event_id])) for f in study.heard]
 
 
 class PairUnlocked(MemoryReconciler):

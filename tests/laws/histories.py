@@ -30,7 +30,8 @@ from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
 
-RULES = Rules(stop_list=frozenset({"UNKNOWN", "0"}))
+# Two irradiations of a study are high dose.
+RULES = Rules(stop_list=frozenset({"UNKNOWN", "0"}), alert_thresholds={"ct_dlp": 20.0})
 Event = Patient | Order | Study | Appointment | Decision | Report | Clock
 # 2026-03-02 08:00 UTC.
 MORNING = 1_772_438_400_000_000

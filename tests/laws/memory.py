@@ -14,12 +14,13 @@ from dosestream.db.groups import MEETING
 from dosestream.db.records import Decoded
 from dosestream.events.records import Appointment, Clock, Decision, Event, Order, Patient, Report, Study
 from dosestream.kafka.records import Partition
+from dosestream.reconcile.alerts import alert_rows
 from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.decisions import decision_keys
 from dosestream.reconcile.derive import Group, derive, patients_named
 from dosestream.reconcile.dose_words import written
-from dosestream.reconcile.facts import order_keys, study_fact, study_keys
+from dosestream.reconcile.facts import StudyFact, order_keys, study_fact, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import Patients, demographics_of
@@ -27,7 +28,7 @@ from dosestream.reconcile.reports import report_keys, without_text
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.snapshot import Snapshot
-from dosestream.reconcile.studies import arrived_studies
+from dosestream.reconcile.studies import ArrivedStudy, arrived_studies
 from dosestream.reconcile.totals import Report as DoseSaid
 from dosestream.reconcile.totals import study_dose
 
@@ -226,12 +227,18 @@ class MemoryReconciler:
         del number
         return found
 
+    def heard(self, study: ArrivedStudy) -> Sequence[StudyFact]:
+        """What was ever heard of a study, by which it is told when a threshold was first reached."""
+        return study.heard
+
     def all_rows(self) -> Counter[bytes]:
         """Every row as the public views show it."""
         out: list[object] = []
         patients = self.patients()
         out += [patients.row(identity) for identity in self.folds]
+        excluded: set[str] = set()
         for found in self.derived.values():
+            excluded |= {row.study_instance_uid for row in found.studies if row.excluded}
             out += [*found.studies, *found.orders, *found.links, *found.anomalies, *found.steps]
             # Which of several messages with one text holds it is no row's matter.
             out += [replace(row, text_of=None) for row in found.reports]
@@ -240,6 +247,10 @@ class MemoryReconciler:
             reports = [DoseSaid(f.event, f.event.dose, f.version) for f in study.facts if f.event.dose]
             dose = study_dose(reports, study.value("modality"))
             out += [dose.summary, *dose.totals, *(event for _, event in dose.events)]
+            uid = study.study_instance_uid
+            if uid not in excluded:
+                thresholds = self.rules.alert_thresholds
+                out += alert_rows(uid, dose.summary, self.heard(study), (), thresholds)
         return Counter(
             orjson.dumps([type(row).__name__, asdict(row)], option=orjson.OPT_SORT_KEYS)  # type: ignore[call-overload]
             for row in out

@@ -24,6 +24,7 @@ CASES: tuple[tuple[Maker, Any, SearchStrategy[Any]], ...] = (
     (broken.LateFactDropped, law.telling_does_not_matter, histories()),
     (broken.CancelRemoves, law.telling_does_not_matter, histories()),
     (broken.AmendedByProcessing, law.telling_does_not_matter, histories()),
+    (broken.AlertSinceProcessing, law.telling_does_not_matter, histories()),
     (broken.StraddlingBatchSkipped, law.telling_does_not_matter, histories()),
     (broken.ChangeReachesNoStudy, law.telling_does_not_matter, histories()),
     (broken.PairUnlocked, law.workers_do_not_matter, histories()),

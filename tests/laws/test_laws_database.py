@@ -27,6 +27,8 @@ TABLES = (
     "turnaround",
     "scheduled_step",
     "missing_report",
+    "alert",
+    "cumulative",
 )
 NOT_CONTENT = {"revision", "updated_at"}
 # Without shrinking, which takes minutes on a database; `make test-long` finds the smallest example.

@@ -8,6 +8,7 @@ from sr_builder import coded, container, moment, num, text, uid
 from dosestream.dose.arrival import study_event
 from dosestream.dose.sums import differences, from_events
 from dosestream.events.records import DoseReport, DoseTotal, IrradiationEvent, RawMessage, Study
+from dosestream.reconcile.modality import of_report
 from dosestream.settings import Settings
 
 YES, NO = sr.code("373066001", "SCT", "Yes"), sr.code("R-00339", "SRT", "No")
@@ -227,3 +228,34 @@ def test_another_number_of_events_than_stated_is_flagged() -> None:
     assert event.dose is not None
     assert (event.dose.events_stated, len(event.dose.events)) == (3, 1)
     assert any(issue.startswith("event_count_differs") for issue in event.issues)
+
+
+# Associated Procedure (TID 10021) and the Modality of the header to the study's modality.
+STUDIES = {
+    "a heart study": (sr.code("241439007", "SCT", "PET heart study"), "SR", "PT"),
+    "by its retired code": (sr.code("P5-0A00A", "SRT", "PET study"), "SR", "PT"),
+    "a bone scan": (sr.code("68796002", "SCT", "Radioisotope study of musculoskeletal system"), "SR", "NM"),
+    "a bone scan that its header calls PET": (sr.code("68796002", "SCT", "Bone"), "PT", "PT"),
+    "a meaning without its code": (sr.code("1", "99X", "PET heart study"), "SR", "NM"),
+}
+
+
+@pytest.mark.parametrize(("procedure", "header", "expected"), STUDIES.values(), ids=STUDIES.keys())
+def test_a_radiopharmaceutical_report_is_pet_where_it_says_so(
+    procedure: Dataset, header: str, expected: str
+) -> None:
+    associated = coded(sr.code("363589002", "SCT", "Associated Procedure"), procedure)
+    administered = container("113502", num("113507", "300", "MBq"))
+    event = read(sr.report(associated, administered, template="10021", Modality=header))
+    assert event.dose is not None
+    assert event.dose.procedure == procedure.CodeMeaning
+    assert of_report(event.dose, event.modality) == expected
+
+
+def test_a_repeated_exposure_says_so_and_why_and_an_isocenter_has_its_angles() -> None:
+    repeated = coded("128551", YES)
+    repeated.ContentSequence = [coded("128552", sr.code("128553", "DCM", "Patient motion"))]
+    event = sr.event(repeated, num("128757", "-30", "deg"), num("128762", "1.5", "deg"))
+    (exposure,) = dose(sr.projection(event)).events
+    assert (exposure.described["repeated"], exposure.described["repeat_reason"]) == ("Yes", "Patient motion")
+    assert exposure.measured == {"isocenter_primary_angle_deg": -30.0, "isocenter_rotation_end_deg": 1.5}

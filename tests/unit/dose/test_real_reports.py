@@ -4,6 +4,7 @@ The second walk uses pydicom's values and decimal arithmetic, and finds items by
 """
 
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -49,6 +50,19 @@ EVENT_NUMBERS = {
 }
 
 
+PLANES = {"113620": "A", "113621": "B", "113622": "single"}
+EVENT_WORDS = {"protocol": "125203", "target_region": "123014"}
+# What these four reports, angiography all of them, have no item of.
+NOT_OF_PROJECTION = (
+    *("ctdivol_mgy", "ctdi_phantom", "dlp_mgycm", "ssde_mgy", "pitch", "scan_length_mm", "dose_checks"),
+    *("agd_mgy", "laterality", "view", "compressed_thickness_mm", "hvl_mm", "target"),
+    *("exposure_index", "deviation_index", "sources"),
+)
+# Compared by a rule of their own, here or in another test.
+ELSEWHERE = (
+    *("irradiation_event_uid", "started_at", "acquisition_type", "plane", "filters"),
+    *("no_event_uid", "fluoroscopy", "measured", "described", "stored"),
+)
 # Column of `measured` to its code, and what one unit of a file is worth in the column's.
 MEASURED = {
     "irradiation_duration_s": "113742",
@@ -118,13 +132,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_totals_equal_what_the_file_says(report: tuple[Dataset, Study]) -> None:
     data_set, event = report
     assert event.dose is not None
-    planes = {"113620": "A", "113621": "B", "113622": "single"}
     expected = {}
     for container in found(data_set, "113702"):
         (plane,) = found(container, "113764")
         for code, (quantity, mode) in TOTALS.items():
             for item in found(container, code):
-                key = (quantity, mode, planes[plane.ConceptCodeSequence[0].CodeValue])
+                key = (quantity, mode, PLANES[plane.ConceptCodeSequence[0].CodeValue])
                 expected[key] = float(value(item))
     assert {(t.quantity, t.mode, t.plane): t.value for t in event.dose.totals} == expected
     assert len(expected) in (8, 16)
@@ -144,6 +157,15 @@ def test_events_equal_what_the_file_says(report: tuple[Dataset, Study]) -> None:
             values = [float(value(item)) for item in found(container, code)]
             assert getattr(read, field) == (values[0] if values else None), field
         assert read.acquisition_type == next(found(container, "113721")).ConceptCodeSequence[0].CodeMeaning
+        for field, code in EVENT_WORDS.items():
+            words = [_word(item) for item in found(container, code)]
+            assert getattr(read, field) == (words[0] if words else ""), field
+        (plane,) = found(container, "113764")
+        assert read.plane == PLANES[plane.ConceptCodeSequence[0].CodeValue]
+        for field in NOT_OF_PROJECTION:
+            assert getattr(read, field) in (None, "", ()), field
+        known = {*EVENT_NUMBERS, *EVENT_WORDS, *NOT_OF_PROJECTION, *ELSEWHERE}
+        assert known == {field.name for field in fields(IrradiationEvent)}
         (started,) = found(container, "111526")
         whole, _, fraction = str(started.DateTime).partition(".")
         at = datetime.strptime(whole + "." + (fraction or "0"), "%Y%m%d%H%M%S.%f").replace(tzinfo=UTC)

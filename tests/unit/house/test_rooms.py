@@ -23,7 +23,7 @@ IMPURE = {
     "time",
     "uuid",
 }
-PURE = ("hl7", "mapping", "reconcile", "dose", "worklist")
+PURE = ("hl7", "mapping", "reconcile", "dose", "knowledge", "worklist")
 SERVICES = sorted(p.name for p in (ROOT / "services").iterdir() if (p / "service.py").exists())
 
 

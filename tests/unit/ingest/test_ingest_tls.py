@@ -9,7 +9,7 @@ import pytest
 from certificates import Authority, Pair
 
 from dosestream.settings import TlsSettings
-from services.ingest.tls import Certificates, Expiry, TlsError, identity, load, warnings
+from dosestream.tls import Certificates, Expiry, TlsError, identity, load, warnings
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -1,0 +1,155 @@
+"""Alerts written: only those that changed, each with its next revision and a mark to publish it.
+
+An alert that no longer holds stays in its table as withdrawn: one that comes again goes on with its revisions.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import orjson
+from psycopg import Cursor
+
+from dosestream.db.facts import AtHand, studies
+from dosestream.db.values import bigint_array, columns, iso_time, text_array, without_nul
+from dosestream.events.codec import Codec
+from dosestream.reconcile.alerts import alert_rows, reached
+from dosestream.reconcile.derive import Group
+from dosestream.reconcile.facts import StudyFact, study_fact
+from dosestream.reconcile.rejection import NOTHING_REJECTED, rejected
+from dosestream.reconcile.rows import AlertRow, DoseSummary, GroupRows
+from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.studies import ArrivedStudy, arrived_studies
+
+Row = tuple[object, ...]
+JsonRow = dict[str, object]
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An alert as its table has it."""
+
+    row: AlertRow
+    revision: int
+    withdrawn: bool
+
+
+def write(
+    cursor: Cursor[Row],
+    codec: Codec,
+    groups: Mapping[int, Group],
+    derived: Mapping[int, GroupRows],
+    doses: Mapping[str, DoseSummary],
+    rules: Rules,
+    at_hand: Mapping[str, AtHand],
+) -> None:
+    """Bring the alerts of these groups up to their studies and dose."""
+    held = _held(cursor, derived)
+    wanted: dict[Key, tuple[int, AlertRow]] = {}
+    for number, rows in derived.items():
+        uids = {
+            row.study_instance_uid
+            for row in rows.studies
+            if not row.excluded and reached(doses[row.study_instance_uid], rules.alert_thresholds)
+        }
+        if uids:
+            for row in _derive(cursor, codec, groups[number], uids, doses, rules, at_hand):
+                wanted[row.study_instance_uid, row.kind] = number, row
+    fresh: list[JsonRow] = []
+    for key, (number, row) in wanted.items():
+        before = held.get(key)
+        if before is None or before.withdrawn or before.row != row:
+            revision = 1 if before is None else before.revision + 1
+            content = columns(row) | {"first_triggered_at": iso_time(row.first_triggered_at), "grp": number}
+            fresh.append(content | {"revision": revision, "withdrawn": False})
+    if fresh:
+        _store(cursor, fresh)
+    _withdraw(cursor, [key for key, one in held.items() if key not in wanted and not one.withdrawn])
+
+
+def _held(cursor: Cursor[Row], groups: Collection[int]) -> dict[Key, _Held]:
+    cursor.execute(
+        "SELECT to_jsonb(a)::text, (extract(epoch FROM first_triggered_at) * 1000000)::bigint "
+        "FROM alert a WHERE grp = ANY(%s::bigint[])",
+        (bigint_array(groups),),
+    )
+    found = {}
+    for text, first in cursor.fetchall():
+        stored = orjson.loads(str(text))
+        said = {name: stored[name] for name in AlertRow.__dataclass_fields__}
+        row = AlertRow(**said | {"first_triggered_at": first})
+        found[row.study_instance_uid, row.kind] = _Held(row, stored["revision"], stored["withdrawn"])
+    return found
+
+
+def _derive(
+    cursor: Cursor[Row],
+    codec: Codec,
+    group: Group,
+    uids: Collection[str],
+    doses: Mapping[str, DoseSummary],
+    rules: Rules,
+    at_hand: Mapping[str, AtHand],
+) -> list[AlertRow]:
+    """The alerts of these studies of a group; their reports are read once more for when it was first known."""
+    arrived = arrived_studies((study_fact(event, rules) for event in group.studies), rules)
+    notes = rejected({study.study_instance_uid: study.facts for study in arrived}, group.decisions)
+    found: list[AlertRow] = []
+    for study in arrived:
+        uid = study.study_instance_uid
+        if uid in uids:
+            not_counting = notes.get(uid, NOTHING_REJECTED).notes
+            heard = _with_dose(cursor, codec, study, at_hand)
+            found += alert_rows(uid, doses[uid], heard, not_counting, rules.alert_thresholds)
+    return found
+
+
+def _with_dose(
+    cursor: Cursor[Row], codec: Codec, study: ArrivedStudy, at_hand: Mapping[str, AtHand]
+) -> list[StudyFact]:
+    """All arrivals of a study, dose reports with the dose that was left out of them."""
+    wanted = [fact.event.event_id for fact in study.heard if fact.event.dose is not None]
+    told = studies(cursor, codec, wanted, at_hand)
+    return [
+        replace(fact, event=replace(fact.event, dose=told[event_id].dose))
+        if (event_id := fact.event.event_id) in told
+        else fact
+        for fact in study.heard
+    ]
+
+
+def _store(cursor: Cursor[Row], rows: list[JsonRow]) -> None:
+    names = ", ".join(rows[0])
+    assignments = ", ".join(f"{name} = excluded.{name}" for name in rows[0])
+    cursor.execute(
+        f"INSERT INTO alert ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::alert, %s::jsonb) "
+        f"ON CONFLICT (study_instance_uid, kind) DO UPDATE SET {assignments}, updated_at = clock_timestamp()",
+        (without_nul(rows),),
+    )
+    _mark(cursor, [(str(row["study_instance_uid"]), str(row["kind"])) for row in rows])
+
+
+def _withdraw(cursor: Cursor[Row], keys: list[Key]) -> None:
+    if not keys:
+        return
+    cursor.execute(
+        "UPDATE alert a SET withdrawn = true, revision = a.revision + 1, updated_at = clock_timestamp() "
+        "FROM unnest(%s::text[], %s::text[]) AS n (uid, kind) "
+        "WHERE a.study_instance_uid = n.uid AND a.kind = n.kind",
+        _arrays(keys),
+    )
+    _mark(cursor, keys)
+
+
+def _mark(cursor: Cursor[Row], keys: list[Key]) -> None:
+    """Mark alerts to be published at their revision."""
+    cursor.execute(
+        "INSERT INTO alert_outbox SELECT a.study_instance_uid, a.kind, a.revision FROM alert a "
+        "JOIN unnest(%s::text[], %s::text[]) AS n (uid, kind) ON a.study_instance_uid = n.uid AND a.kind = n.kind "
+        "ON CONFLICT (study_instance_uid, kind) DO UPDATE SET revision = excluded.revision",
+        _arrays(keys),
+    )
+
+
+def _arrays(keys: list[Key]) -> tuple[str, str]:
+    return text_array(uid for uid, _ in keys), text_array(kind for _, kind in keys)

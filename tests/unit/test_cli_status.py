@@ -1,0 +1,36 @@
+"""`dosestream status` as a person reads it."""
+
+import pytest
+
+from dosestream.cli import status
+
+QUIET = {
+    "services": [],
+    "topics": [],
+    "sources": [],
+    "studies": {},
+    "alerts": {},
+    "newest_alerts": [],
+    "rejected": 0,
+}
+ALERT = {
+    "study_instance_uid": "1.2.3",
+    "kind": "dose_rp",
+    "value": 6.25,
+    "threshold": 5.0,
+    "unit": "Gy",
+    "first_triggered_at": "2026-03-02T08:00:00Z",
+}
+
+
+def test_alerts_of_high_dose_are_counted_and_the_newest_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    status._print(QUIET | {"alerts": {"dap": 2, "dose_rp": 1}, "newest_alerts": [ALERT]})
+    said = capsys.readouterr().out
+    assert "alerts of high dose: dap 2, dose_rp 1" in said
+    assert "dose_rp: 6.25 Gy (threshold 5)" in said
+    assert "1.2.3" in said
+
+
+def test_without_alerts_nothing_is_said_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    status._print(QUIET)
+    assert "alert" not in capsys.readouterr().out
