@@ -14,7 +14,7 @@ from typing import Any
 DOSESTREAM = str(Path(sys.executable).with_name("dosestream"))
 
 
-def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
     """Look until it is true; fail with `what` where it never is."""
     deadline = time.monotonic() + timeout_s
     while not true():
@@ -49,7 +49,7 @@ class RunningStack:
             stack.wait_ready()
         return stack
 
-    def wait_ready(self, timeout_s: float = 120.0) -> None:
+    def wait_ready(self, timeout_s: float = 200.0) -> None:
         """Wait for the ready file."""
 
         def is_ready() -> bool:

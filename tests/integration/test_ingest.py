@@ -35,7 +35,7 @@ from dosestream.settings import MIB, KafkaSettings
 pytestmark = pytest.mark.stack
 
 R = TypeVar("R", RawMessage, Patient, Order, Rejection)
-READY_S = 60.0
+READY_S = 120.0
 
 
 class Ingest:

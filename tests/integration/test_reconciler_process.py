@@ -70,7 +70,7 @@ class Service:
         return int(row[0])
 
     def wait(self, true: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not true():
             assert time.monotonic() < deadline, f"waited in vain: {what}: {last_words(self.log)}"
             time.sleep(0.05)
