@@ -130,7 +130,7 @@ def process(settings: Settings, folder: Path, *arguments: str, config: str = "")
         wait_until(lambda: ready.exists() or child.poll() is not None, "the ready file")
         yield Running(settings, json.loads(ready.read_text())["port"], pid=child.pid)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(30) == 0
+        assert child.wait(90) == 0
     finally:
         child.kill()
         child.wait()
