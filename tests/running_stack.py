@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dosestream.embedded.process import wrapped
+
 DOSESTREAM = str(Path(sys.executable).with_name("dosestream"))
 
 
@@ -36,9 +38,11 @@ class RunningStack:
         folder.mkdir(parents=True, exist_ok=True)
         data_dir, ready_file = folder / "data", folder / "ready.json"
         command = [DOSESTREAM, "up", "--data-dir", str(data_dir), "--ready-file", str(ready_file)]
+        command += ["--free-ports", "--no-demo", *arguments]
         with (folder / "up.out").open("a") as out:
             process = subprocess.Popen(
-                [*command, "--free-ports", "--no-demo", *arguments],
+                # It ends with the tests, also where they are killed.
+                wrapped(command, death_signal=signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
