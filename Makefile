@@ -3,6 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SOURCES := dosestream services tests $(wildcard bench/*.py)
+# So many processes share the tests; each starts the servers its tests need.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-long check bench lint clean
@@ -32,14 +34,14 @@ run: setup
 	@exec $(BIN)/dosestream up $(UP)
 
 test: setup
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not long" --durations=25 --durations-min=5
 
 test-long: setup
 	$(BIN)/python -m pytest -m long
 
 check: lint
 	$(BIN)/mypy $(SOURCES)
-	$(BIN)/python -m pytest -q -m "not stack and not long" tests/unit
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not stack and not long" tests/unit
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from running_stack import RunningStack
+from sharing import ByFile
+from xdist.remote import Producer
 
 from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
@@ -25,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.stack)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """How `pytest -n` shares the tests."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

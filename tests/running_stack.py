@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dosestream.embedded.process import wrapped
+
 DOSESTREAM = str(Path(sys.executable).with_name("dosestream"))
 
 
-def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
     """Look until it is true; fail with `what` where it never is."""
     deadline = time.monotonic() + timeout_s
     while not true():
@@ -36,9 +38,11 @@ class RunningStack:
         folder.mkdir(parents=True, exist_ok=True)
         data_dir, ready_file = folder / "data", folder / "ready.json"
         command = [DOSESTREAM, "up", "--data-dir", str(data_dir), "--ready-file", str(ready_file)]
+        command += ["--free-ports", "--no-demo", *arguments]
         with (folder / "up.out").open("a") as out:
             process = subprocess.Popen(
-                [*command, "--free-ports", "--no-demo", *arguments],
+                # It ends with the tests, also where they are killed.
+                wrapped(command, death_signal=signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -49,7 +53,7 @@ class RunningStack:
             stack.wait_ready()
         return stack
 
-    def wait_ready(self, timeout_s: float = 120.0) -> None:
+    def wait_ready(self, timeout_s: float = 200.0) -> None:
         """Wait for the ready file."""
 
         def is_ready() -> bool:

@@ -134,7 +134,7 @@ def process(settings: Settings, folder: Path, *arguments: str, config: str = "")
         said = json.loads(ready.read_text())
         yield Running(settings, said["port"], pid=child.pid, ready=said)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(30) == 0
+        assert child.wait(90) == 0
     finally:
         child.kill()
         child.wait()

@@ -445,7 +445,7 @@ def test_sigterm_ends_the_service_with_0_and_what_was_answered_is_in_kafka(
         with Storer("127.0.0.1", told["port"], "READY") as storer:
             assert storer.store(sr.part10(report)) == 0x0000
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(90) == 0
     finally:
         process.kill()
         process.wait()

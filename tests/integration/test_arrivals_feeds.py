@@ -144,7 +144,7 @@ def start_orthanc(tmp_path: Path) -> Iterator[Callable[[int], Orthanc]]:
     yield start
     for one in started:
         one.terminate()
-        one.wait(30)
+        one.wait(90)
 
 
 def post(address: str, body: bytes) -> object:

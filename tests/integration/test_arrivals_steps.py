@@ -229,7 +229,7 @@ def test_states_survive_a_restart(kafka: KafkaSettings, tmp_path: Path) -> None:
         assert told(service, [("N-SET", changed("DISCONTINUED"))], uid) == [0x0110]
 
 
-@pytest.mark.parametrize("uid", [new_uid(), None])
+@pytest.mark.parametrize("uid", [new_uid(), None], ids=["with the instance", "without it"])
 def test_an_availability_notification_is_a_study_event(arrivals: Running, uid: str | None) -> None:
     study = new_uid()
     instance = Dataset()

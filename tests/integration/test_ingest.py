@@ -35,7 +35,7 @@ from dosestream.settings import MIB, KafkaSettings
 pytestmark = pytest.mark.stack
 
 R = TypeVar("R", RawMessage, Patient, Order, Rejection)
-READY_S = 60.0
+READY_S = 120.0
 
 
 class Ingest:
@@ -75,7 +75,7 @@ class Ingest:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(90)
 
     def kill(self) -> None:
         self.process.kill()
@@ -304,7 +304,7 @@ def test_a_connection_that_ends_in_mid_frame_leaves_its_bytes(
     half = adt(sent_by, "1")[:-9]
     with ingest.connect() as connection:
         connection.sendall(b"\x0b" + half)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not (found := find(Topic.REJECTED, Rejection)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert [(r.code, r.body, r.answer) for r in found] == [("truncated", half, "")]

@@ -111,13 +111,13 @@ def test_what_another_host_received_is_known_in_a_while(
     start: Callable[..., Ingest], find: Find, sent_by: str, tmp_path: Path
 ) -> None:
     here, there = start(), start(folder=tmp_path / "there")
-    told = [code for number in range(9) for code in ask(here, [adt(sent_by, str(number))])]
-    assert told == ["AA"] * 9
-    numbers = iter(range(9))
+    told = [code for number in range(90) for code in ask(here, [adt(sent_by, str(number))])]
+    assert told == ["AA"] * 90
+    numbers = iter(range(90))
 
     def known() -> bool:
         """A repeat that was not known yet is stored a second time; the next one is tried after a pause."""
-        time.sleep(4)
+        time.sleep(1)
         number = next(numbers)
         assert ask(there, [adt(sent_by, str(number))]) == ["AA"]
         return controls(find(Topic.HL7_RAW, RawMessage)).count(str(number)) == 1

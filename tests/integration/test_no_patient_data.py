@@ -1,5 +1,6 @@
 """Patient data stays in the values of the topics that are for it: not in logs, keys, headers or the audit trail."""
 
+import contextlib
 import itertools
 import re
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from certificates import Authority
-from confluent_kafka import Consumer, TopicPartition
+from reading import stored
 from running_stack import DOSESTREAM, RunningStack, wait_until
 
 from dosestream.audit.trail import TOPIC
@@ -23,7 +24,6 @@ from dosestream.client.send import MllpSender
 from dosestream.events.codec import Codec, CodecError
 from dosestream.events.records import Audit
 from dosestream.hl7.framing import VT, frame
-from dosestream.kafka.client import consumer_config
 from dosestream.settings import KafkaSettings
 from dosestream.simulate.day import plan
 from dosestream.simulate.play import Ports, play
@@ -134,23 +134,12 @@ def named(words: Iterable[str], text: str) -> set[str]:
     return set(re.findall(rf"(?<!\w)(?:{alternatives})(?!\w)", text))
 
 
-def messages(kafka: str) -> Iterator[tuple[str, bytes, list[tuple[str, bytes]], bytes]]:
+def messages(stack: RunningStack) -> Iterator[tuple[str, bytes, list[tuple[str, bytes]], bytes]]:
     """Topic, key, headers and value of every record of every topic of ours."""
-    consumer = Consumer(consumer_config(KafkaSettings(bootstrap=kafka), group="no-patient-data"))
-    try:
-        for topic, about in consumer.list_topics(timeout=20).topics.items():
-            for number in about.partitions if topic.startswith("radiology.") else ():
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)
-                consumer.assign([TopicPartition(topic, number, low)])
-                while low < high:
-                    batch = consumer.consume(min(500, high - low), timeout=5)
-                    if not batch:
-                        break  # compacted away up to the end
-                    for one in batch:
-                        low = one.offset() + 1
-                        yield topic, one.key() or b"", one.headers() or [], one.value() or b""
-    finally:
-        consumer.close()
+    for one in stored(
+        KafkaSettings(bootstrap=stack.ready["kafka"]), lambda topic: topic.startswith("radiology.")
+    ):
+        yield one.topic(), one.key() or b"", one.headers() or [], one.value() or b""
 
 
 def test_the_search_finds_what_is_there() -> None:
@@ -178,7 +167,7 @@ def test_no_log_names_a_patient(stack: RunningStack, played: frozenset[str]) -> 
 def test_no_key_and_no_header_names_a_patient(stack: RunningStack, played: frozenset[str]) -> None:
     seen: dict[str, set[str]] = {}
     texts: dict[str, list[str]] = {}
-    for topic, key, headers, _ in messages(stack.ready["kafka"]):
+    for topic, key, headers, _ in messages(stack):
         pairs = (f"{name}={(value or b'').decode(errors='replace')}" for name, value in headers)
         texts.setdefault(topic, []).append(" ".join([key.decode(errors="replace"), *pairs]))
     assert {"radiology.hl7.raw.v1", "radiology.study.v1", "radiology.dose.v1", TOPIC} <= texts.keys()
@@ -190,27 +179,38 @@ def test_no_key_and_no_header_names_a_patient(stack: RunningStack, played: froze
 def test_no_audit_record_names_a_patient_and_every_receipt_has_one(
     stack: RunningStack, played: frozenset[str]
 ) -> None:
-    def trail() -> list[Audit]:
-        found = []
-        for topic, _, _, value in messages(stack.ready["kafka"]):
-            if topic == TOPIC:
-                try:
-                    found.append(Codec().decode(value, Audit))
-                except CodecError:
-                    continue
-        return found
+    services = {"radiology.hl7.raw.v1": "ingest", "radiology.dicom.raw.v1": "arrivals"}
 
-    time.sleep(1)  # longer than records gather
-    records = trail()
+    def read() -> tuple[list[Audit], list[str]]:
+        """The trail, and for each raw record the service that stored it."""
+        records, raw = [], []
+        for topic, _, _, value in messages(stack):
+            if topic in services:
+                raw.append(services[topic])
+            elif topic == TOPIC:
+                with contextlib.suppress(CodecError):
+                    records.append(Codec().decode(value, Audit))
+        return records, raw
+
+    def receipts_of(records: list[Audit]) -> list[Audit]:
+        return [record for record in records if record.kind == "receipt"]
+
+    def positions(receipts: list[Audit]) -> set[tuple[str, int, int]]:
+        return {(r.service, r.raw_partition, r.raw_offset) for r in receipts if r.raw_offset >= 0}
+
+    def gathered() -> bool:
+        """Records of the trail gather for a while before they are sent."""
+        records, raw = read()
+        return len(positions(receipts_of(records))) >= len(raw)
+
+    wait_until(gathered, "a receipt for every raw record")
+    records, raw = read()
     text = "\n".join(str(getattr(record, f.name)) for record in records for f in fields(record))
     assert named(played, text) == set()
-    receipts = [record for record in records if record.kind == "receipt"]
+    receipts = receipts_of(records)
     assert {record.service for record in receipts} == {"ingest", "arrivals"}
     assert {"AA", "AE", "AR", "0000"} <= {record.answer for record in receipts}
-    stored = {(r.service, r.raw_partition, r.raw_offset) for r in receipts if r.raw_offset >= 0}
-    counts = {"radiology.hl7.raw.v1": "ingest", "radiology.dicom.raw.v1": "arrivals"}
-    raw = [counts[topic] for topic, *_ in messages(stack.ready["kafka"]) if topic in counts]
-    assert sorted(service for service, *_ in stored) == sorted(raw)
+    assert sorted(service for service, *_ in positions(receipts)) == sorted(raw)
 
 
 def test_the_ready_file_says_where_tls_is_heard_and_send_finds_it(

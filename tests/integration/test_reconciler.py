@@ -197,13 +197,13 @@ def test_a_changed_row_is_published_with_its_revision_and_its_mark_goes(
     outbox.start()
     try:
         assert published(settings, uid) == ("waiting", 1, uid[-8:])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while marks(settings):
             assert time.monotonic() < deadline, "the marks were not taken away"
             time.sleep(0.05)
     finally:
         outbox.stop()
-        outbox.join(20)
+        outbox.join(90)
 
 
 def fluoroscopy(uid: str) -> Study:
@@ -322,7 +322,7 @@ def marks(settings: Settings) -> int:
 def published(settings: Settings, uid: str) -> tuple[str, int, str | None]:
     """The newest record of a study on the dose topic."""
     reader = PartitionReader(settings.kafka)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     try:
         while time.monotonic() < deadline:
             for partition in reader.partitions(str(Topic.DOSE)):

@@ -19,7 +19,7 @@ from dosestream.settings import KafkaSettings
 
 def test_every_topic_of_the_table_exists_with_its_partitions_and_configuration(kafka: KafkaSettings) -> None:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    listed = admin.list_topics(timeout=10).topics
+    listed = admin.list_topics(timeout=60).topics
     resources = [ConfigResource(ResourceType.TOPIC, str(spec.name)) for spec in TOPICS]
     configs = {r.name: f.result() for r, f in admin.describe_configs(resources).items()}
     for spec in TOPICS:

@@ -53,7 +53,7 @@ def test_the_ready_file_says_where_everything_listens(stack: RunningStack) -> No
     assert ready["worklist"]["ae_title"] == "DOSESTREAM_WL"
     for listener in (ready["mllp"], ready["dicom"], ready["worklist"]):
         socket.create_connection((listener["host"], listener["port"]), 5).close()
-    assert AdminClient({"bootstrap.servers": ready["kafka"]}).list_topics(timeout=10).brokers
+    assert AdminClient({"bootstrap.servers": ready["kafka"]}).list_topics(timeout=60).brokers
     with psycopg.connect(ready["postgres"]) as connection:
         assert connection.execute("SELECT count(*) FROM dose.study").fetchone() is not None
 

@@ -129,7 +129,7 @@ def work(
     url: str, items: Sequence[Decoded], size: int, done: list[Applied], together: threading.Barrier
 ) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        together.wait(30)
+        together.wait(90)
         for start in range(0, len(items), size):
             done.append(apply(connection, CODEC, RULES, items[start : start + size]))
             derive_dirty(connection, CODEC, RULES)

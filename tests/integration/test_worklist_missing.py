@@ -150,7 +150,7 @@ def archive(stack: RunningStack, tmp_path: Path) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def fetch(stack: RunningStack, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:

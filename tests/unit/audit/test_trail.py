@@ -20,7 +20,7 @@ AT = 1_772_438_400_000_000
 def mock_kafka() -> Iterator[KafkaSettings]:
     """A mock cluster of the test's own; topics make themselves."""
     cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0})
-    broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
+    broker = next(iter(cluster.list_topics(timeout=60).brokers.values()))
     yield KafkaSettings(bootstrap=f"{broker.host}:{broker.port}")
     del cluster
 
@@ -33,11 +33,11 @@ def stored(kafka: KafkaSettings) -> list[tuple[Any, Audit]]:
             TopicPartition(TOPIC, p, 0)
             for p in consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
         ]
-        left = sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
+        left = sum(consumer.get_watermark_offsets(p, timeout=60)[1] for p in partitions)
         consumer.assign(partitions)
         found = []
         while left:
-            messages = consumer.consume(left, timeout=10)
+            messages = consumer.consume(left, timeout=60)
             assert messages
             left -= len(messages)
             found += [(message, Codec().decode(message.value(), Audit)) for message in messages]
@@ -82,7 +82,7 @@ def test_records_that_found_no_room_are_a_gap_once_there_is_room(mock_kafka: Kaf
         trail.write(Kind.RECEIPT, AT, "S", control_id=str(number))
     lost = trail.lost
     assert lost
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while len(trail._producer):
         assert time.monotonic() < deadline
         trail._producer.poll(0.1)

@@ -19,7 +19,7 @@ Result = Position | PublishError
 def mock_kafka() -> Iterator[KafkaSettings]:
     """Settings of a mock cluster; topics make themselves, with four partitions."""
     cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0})
-    broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
+    broker = next(iter(cluster.list_topics(timeout=60).brokers.values()))
     yield KafkaSettings(bootstrap=f"{broker.host}:{broker.port}", delivery_timeout_ms=2000)
     del cluster
 

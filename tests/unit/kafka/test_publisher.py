@@ -16,7 +16,7 @@ from dosestream.settings import KafkaSettings
 def mock_kafka() -> Iterator[KafkaSettings]:
     """Settings of a mock cluster; topics make themselves, with four partitions."""
     cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0})
-    broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
+    broker = next(iter(cluster.list_topics(timeout=60).brokers.values()))
     yield KafkaSettings(bootstrap=f"{broker.host}:{broker.port}", delivery_timeout_ms=2000)
     del cluster
 
@@ -27,7 +27,7 @@ def stored(
     consumer = Consumer(consumer_config(kafka, group="reader"))
     try:
         consumer.assign([TopicPartition(topic, position.partition, position.offset)])
-        (message,) = consumer.consume(1, timeout=10)
+        (message,) = consumer.consume(1, timeout=60)
         return message.key(), message.value(), message.headers()
     finally:
         consumer.close()
