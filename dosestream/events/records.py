@@ -1167,8 +1167,70 @@ class Audit:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFact:
+    """One fact, as it was first heard."""
+
+    event_id: str
+    kind: str
+    received_at: int
+    value: bytes
+    partition: int = -1
+    offset: int = -1
+    applied_at: int = 0
+
+    @classmethod
+    def from_datum(cls, datum: Datum) -> "SnapshotFact":
+        return cls(**datum)
+
+    def to_datum(self) -> Datum:
+        return {
+            "event_id": self.event_id,
+            "kind": self.kind,
+            "received_at": self.received_at,
+            "value": self.value,
+            "partition": self.partition,
+            "offset": self.offset,
+            "applied_at": self.applied_at,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntitySnapshot:
+    """All facts of one entity (a study, an order, a report) that the dose database let go."""
+
+    entity: str
+    facts: tuple[SnapshotFact, ...]
+
+    @classmethod
+    def from_datum(cls, datum: Datum) -> "EntitySnapshot":
+        return cls(
+            **{
+                **datum,
+                "facts": tuple(map(SnapshotFact.from_datum, datum["facts"])),
+            }
+        )
+
+    def to_datum(self) -> Datum:
+        return {
+            "entity": self.entity,
+            "facts": [item.to_datum() for item in self.facts],
+        }
+
+
 Event = (
-    RawMessage | Patient | Order | Appointment | Report | Study | Decision | Clock | Rejection | Dose | Audit
+    RawMessage
+    | Patient
+    | Order
+    | Appointment
+    | Report
+    | Study
+    | Decision
+    | Clock
+    | Rejection
+    | Dose
+    | Audit
+    | EntitySnapshot
 )
 
 # Schema name to the class of its records.
@@ -1184,4 +1246,5 @@ CLASSES: dict[str, type[Event]] = {
     "rejection": Rejection,
     "dose": Dose,
     "audit": Audit,
+    "snapshot": EntitySnapshot,
 }

@@ -25,6 +25,7 @@ NAMES = (
     "rejection",
     "dose",
     "audit",
+    "snapshot",
 )
 
 
