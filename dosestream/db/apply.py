@@ -12,6 +12,7 @@ from psycopg import Connection, Cursor
 
 from dosestream.db import dose, facts, ledger, patients, reports, rows, sources
 from dosestream.db.facts import AtHand, Filed
+from dosestream.db.generations import Generation, enter
 from dosestream.db.groups import file_facts, join
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
@@ -99,9 +100,7 @@ def _sort(batch: Iterable[Decoded], rules: Rules, fresh: Collection[str]) -> _So
 
 def enter_live_generation(cursor: Cursor[Row]) -> None:
     """Work on the live generation's tables, and hold it: a swap waits for this transaction."""
-    cursor.execute(
-        "SELECT set_config('search_path', 'dosestream_g' || number, true) FROM dosestream.generation WHERE live FOR SHARE"
-    )
+    enter(cursor)
 
 
 def apply(
@@ -110,6 +109,7 @@ def apply(
     rules: Rules,
     batch: Sequence[Decoded],
     covered: Collection[Hole] = (),
+    generation: Generation | None = None,
 ) -> Applied:
     """Apply a batch in one transaction.
 
@@ -117,6 +117,7 @@ def apply(
         connection: to the dose database; no transaction may be open on it.
         batch: records of any partitions, ascending by offset in each; those below the ledger are dropped.
         covered: holes that were read and found closed.
+        generation: whose tables; None for the live one's.
 
     Raises:
         HoleError: records before some of the batch were not read; nothing was applied.
@@ -127,6 +128,7 @@ def apply(
     while True:
         try:
             with transaction(connection) as cursor:
+                enter(cursor, generation)
                 done = _apply(cursor, codec, rules, batch, covered, keys)
             return Applied(done.events, done.groups, done.studies_changed, done.quarantined, restarts)
         except RestartError as restart:
@@ -143,7 +145,6 @@ def _apply(
     covered: Collection[Hole],
     more_keys: frozenset[str],
 ) -> Applied:
-    enter_live_generation(cursor)
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
     heard, fresh = _index(cursor, due)
@@ -182,16 +183,17 @@ def derive_dirty(
     rules: Rules,
     limit: int = BOUNDED,
     restarted: Callable[[], None] = lambda: None,
+    generation: Generation | None = None,
 ) -> int:
     """Derive again up to `limit` groups that a patient, the clock or the rules touched; returns how many.
 
-    `restarted` hears of every time the transaction began again.
+    `restarted` hears of every time the transaction began again; without a `generation` it is the live one.
     """
     keys: frozenset[str] = frozenset()
     while True:
         try:
             with transaction(connection) as cursor:
-                enter_live_generation(cursor)
+                enter(cursor, generation)
                 cursor.execute("SELECT grp FROM dirty ORDER BY grp LIMIT %s FOR UPDATE SKIP LOCKED", (limit,))
                 groups = {int(str(row[0])) for row in cursor.fetchall()}
                 if not groups:
@@ -211,10 +213,10 @@ def derive_dirty(
             restarted()
 
 
-def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
+def mark_other_rules(connection: Connection[Row], rules: Rules, generation: Generation | None = None) -> None:
     """Mark every group that was derived with other rules."""
     with connection.transaction(), connection.cursor() as cursor:
-        enter_live_generation(cursor)
+        enter(cursor, generation)
         cursor.execute(
             "INSERT INTO dirty SELECT grp FROM study WHERE rules_hash <> %(hash)s "
             "UNION SELECT grp FROM imaging_order WHERE rules_hash <> %(hash)s ON CONFLICT DO NOTHING",
