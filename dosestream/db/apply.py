@@ -147,7 +147,7 @@ def _apply(
 ) -> Applied:
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
-    heard, fresh = _index(cursor, due)
+    heard, fresh = index(cursor, due)
     work = _sort(heard, rules, fresh)
     _quarantine(cursor, work.unreadable)
     named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
@@ -316,7 +316,7 @@ def _quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
         )
 
 
-def _index(cursor: Cursor[Row], due: Sequence[Decoded]) -> tuple[list[Decoded], Collection[str]]:
+def index(cursor: Cursor[Row], due: Sequence[Decoded]) -> tuple[list[Decoded], Collection[str]]:
     """Note every event in the message index; returns the batch with every repeat at its first receipt, so that
     a message heard again says nothing it had not said, and the events that were not heard before."""
     first: dict[str, tuple[Record, Message]] = {}

@@ -89,7 +89,9 @@ def store(cursor: Cursor[Row], facts: Sequence[Filed], group_of: Mapping[str, in
         for fact in plain
     }
     headed = [
-        (fact, _loaded(fact.event, group_of)) for fact in once.values() if isinstance(fact.event, HEADED)
+        (fact, loaded_of(fact.event, group_of[fact.event.event_id]))
+        for fact in once.values()
+        if isinstance(fact.event, HEADED)
     ]
     if headed:
         rows, changed = nul_free([_row(fact, as_loaded) for fact, as_loaded in headed])
@@ -119,7 +121,7 @@ def _is_large(fact: Filed) -> bool:
     return len(fact.value) > LARGE
 
 
-def _loaded(event: Fact, group_of: Mapping[str, int]) -> AtHand:
+def loaded_of(event: Fact, group: int) -> AtHand:
     """The event as derivation reads it: of a dose report what kind it is, with words for its events and
     totals in their place; of a report a digest of its text."""
     words: Sequence[str] = ()
@@ -130,19 +132,24 @@ def _loaded(event: Fact, group_of: Mapping[str, int]) -> AtHand:
         read = replace(event.dose, events=(), totals=(), unread=(), administrations=(), organ_doses=())
         short = replace(event, dose=read)
         words = dose_words.written(event)
-    return AtHand(group_of[event.event_id], short, words, event)
+    return AtHand(group, short, words, event)
 
 
-def _row(fact: Filed, as_loaded: AtHand) -> dict[str, object]:
+def header_of(as_loaded: AtHand) -> dict[str, object]:
+    """What is kept beside the record of a fact that has a header."""
     header = as_loaded.event.to_datum()
     if as_loaded.words:
         header[WORDS] = as_loaded.words
+    return header
+
+
+def _row(fact: Filed, as_loaded: AtHand) -> dict[str, object]:
     return {
         "event_id": fact.event.event_id,
         "kind": KINDS[type(fact.event)],
         "grp": as_loaded.group,
         "received_at": fact.event.received_at,
-        "header": header,
+        "header": header_of(as_loaded),
         "value": None if _is_large(fact) else "\\x" + fact.value.hex(),
     }
 

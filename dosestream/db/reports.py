@@ -32,7 +32,7 @@ def write(
     fresh: list[tuple[int, ReportRow, str]] = []
     for number in spoken:
         for row in derived[number].reports:
-            hashed = hashlib.sha256(orjson.dumps(asdict(row))).hexdigest()[:32]
+            hashed = content_hash(row)
             if before.get((number, row.report_key)) == hashed:
                 del before[number, row.report_key]
             else:
@@ -45,6 +45,26 @@ def write(
         )
     for rows in _in_parts(cursor, fresh):
         _insert(cursor, codec, rows)
+
+
+def content_hash(row: ReportRow) -> str:
+    """What tells whether a row changed."""
+    return hashlib.sha256(orjson.dumps(asdict(row))).hexdigest()[:32]
+
+
+def report_content(row: ReportRow, group: int, text: str | None, hashed: str) -> dict[str, object]:
+    """A row of the table, with the text that the message of `row.text_of` holds."""
+    return {
+        "study_instance_uid": row.study_instance_uid,
+        "accession_number": row.accession_number,
+        "status": row.status,
+        "text": text,
+        "reported_at": iso_time(row.reported_at),
+        "finalized_at": iso_time(row.finalized_at),
+        "report_key": row.report_key,
+        "grp": group,
+        "content_hash": hashed,
+    }
 
 
 def _in_parts(
@@ -88,17 +108,7 @@ def _insert(cursor: Cursor[Row], codec: Codec, rows: Collection[tuple[int, Repor
         (
             without_nul(
                 [
-                    {
-                        "study_instance_uid": row.study_instance_uid,
-                        "accession_number": row.accession_number,
-                        "status": row.status,
-                        "text": texts.get(row.text_of or ""),
-                        "reported_at": iso_time(row.reported_at),
-                        "finalized_at": iso_time(row.finalized_at),
-                        "report_key": row.report_key,
-                        "grp": number,
-                        "content_hash": hashed,
-                    }
+                    report_content(row, number, texts.get(row.text_of or ""), hashed)
                     for number, row, hashed in rows
                 ]
             ),
