@@ -15,9 +15,9 @@ from dosestream.db.apply import (
     Applied,
     apply,
     derive_dirty,
-    enter_live_generation,
     mark_other_rules,
 )
+from dosestream.db.generations import Generation, enter
 from dosestream.db.ledger import Hole, HoleError
 from dosestream.db.records import Decoded, decode
 from dosestream.events.codec import Codec
@@ -79,10 +79,16 @@ def _before(
 
 
 class Engine:
-    """Applies records to the dose database on one connection; thread-safe, one transaction at a time."""
+    """Applies records to the dose database on one connection; thread-safe, one transaction at a time.
 
-    def __init__(self, settings: Settings, codec: Codec, rules: Rules) -> None:
+    To the live generation, whichever that is at each transaction, or to the one that is named.
+    """
+
+    def __init__(
+        self, settings: Settings, codec: Codec, rules: Rules, generation: Generation | None = None
+    ) -> None:
         self._settings, self._codec, self._rules = settings, codec, rules
+        self._generation = generation
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._reader = PartitionReader(settings.kafka)
@@ -106,9 +112,9 @@ class Engine:
                 for partition in self._reader.partitions(topic)
             }
             with self._connect().transaction(), self._connect().cursor() as cursor:
-                enter_live_generation(cursor)
+                enter(cursor, self._generation)
                 ledger.begin(cursor, low)
-            mark_other_rules(self._connect(), self._rules)
+            mark_other_rules(self._connect(), self._rules, self._generation)
 
         self._insist(begin)
         self.owing = True
@@ -118,7 +124,7 @@ class Engine:
 
         def read() -> dict[Partition, int]:
             with self._connect().transaction(), self._connect().cursor() as cursor:
-                enter_live_generation(cursor)
+                enter(cursor, self._generation)
                 return ledger.read(cursor)
 
         return self._insist(read)
@@ -166,7 +172,9 @@ class Engine:
         return applied
 
     def _apply(self, batch: Sequence[Decoded], covered: Sequence[Hole]) -> Applied:
-        return self._insist(lambda: apply(self._connect(), self._codec, self._rules, batch, covered))
+        return self._insist(
+            lambda: apply(self._connect(), self._codec, self._rules, batch, covered, self._generation)
+        )
 
     def catch_up(self, partitions: Iterable[Partition]) -> None:
         """Read and apply what lies between the ledger and the end of these partitions: idle tails."""
@@ -195,7 +203,9 @@ class Engine:
             self.restarts += 1
 
         groups = self._insist(
-            lambda: derive_dirty(self._connect(), self._codec, self._rules, limit, restarted)
+            lambda: derive_dirty(
+                self._connect(), self._codec, self._rules, limit, restarted, self._generation
+            )
         )
         self.transactions += groups > 0
         self.owing = groups >= limit
