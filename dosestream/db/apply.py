@@ -33,6 +33,7 @@ from dosestream.reconcile.patients import demographics_of
 from dosestream.reconcile.reports import report_keys
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.version import is_ahead
 from dosestream.reconcile.watermark import marks
 
 Row = tuple[object, ...]
@@ -121,6 +122,7 @@ def apply(
 
     Raises:
         HoleError: records before some of the batch were not read; nothing was applied.
+        ForgottenError: facts of a group were let go; nothing was applied.
         psycopg.Error: the database is away or refused; nothing was applied.
     """
     keys: frozenset[str] = frozenset()
@@ -148,8 +150,9 @@ def _apply(
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
     heard, fresh = index(cursor, due)
+    note_ahead(cursor, heard, rules)
     work = _sort(heard, rules, fresh)
-    _quarantine(cursor, work.unreadable)
+    quarantine(cursor, work.unreadable)
     named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
     locks.take(
@@ -188,6 +191,9 @@ def derive_dirty(
     """Derive again up to `limit` groups that a patient, the clock or the rules touched; returns how many.
 
     `restarted` hears of every time the transaction began again; without a `generation` it is the live one.
+
+    Raises:
+        ForgottenError: facts of a group were let go; nothing was derived.
     """
     keys: frozenset[str] = frozenset()
     while True:
@@ -304,7 +310,8 @@ def _tick(cursor: Cursor[Row], at: int) -> None:
     )
 
 
-def _quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
+def quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
+    """Keep records that say nothing, with why."""
     if unreadable:
         cursor.executemany(
             'INSERT INTO quarantine (topic, partition, "offset", reason, value) VALUES (%s, %s, %s, %s, %s) '
@@ -352,6 +359,20 @@ def index(cursor: Cursor[Row], due: Sequence[Decoded]) -> tuple[list[Decoded], C
     repeated = {str(event_id): int(str(at)) for event_id, at in cursor.fetchall()}
     receipts = {event_id: event.received_at for event_id, (_, event) in first.items()} | repeated
     return [_first_heard(item, receipts) for item in due], first.keys() - repeated.keys()
+
+
+def note_ahead(cursor: Cursor[Row], heard: Iterable[Decoded], rules: Rules) -> None:
+    """Note the messages dated past their receipt and the tolerance: a repeat of one counts from its first receipt,
+    however late it comes, so its row of the index stays."""
+    ahead = {
+        item.event.event_id
+        for item in heard
+        if isinstance(item.event, Message) and is_ahead(item.event, rules.future_tolerance_us)
+    }
+    if ahead:
+        cursor.execute(
+            "INSERT INTO ahead SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (text_array(sorted(ahead)),)
+        )
 
 
 def _first_heard(item: Decoded, receipts: Mapping[str, int]) -> Decoded:
