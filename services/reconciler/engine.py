@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -17,12 +17,15 @@ from dosestream.db.apply import (
     derive_dirty,
     mark_other_rules,
 )
+from dosestream.db.facts import ForgottenError
 from dosestream.db.generations import Generation, enter
 from dosestream.db.ledger import Hole, HoleError
 from dosestream.db.records import Decoded, decode
+from dosestream.db.snapshots import recall
 from dosestream.events.codec import Codec
 from dosestream.kafka.reader import PartitionReader, ReadError, RetentionError
 from dosestream.kafka.records import Partition, Record
+from dosestream.kafka.snapshots import SnapshotReader
 from dosestream.kafka.topics import FACTS, Topic
 from dosestream.reconcile.rules import Rules
 from dosestream.settings import Settings
@@ -92,6 +95,7 @@ class Engine:
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._reader = PartitionReader(settings.kafka)
+        self._snapshots = SnapshotReader(settings.kafka, codec)
         self.stopping = threading.Event()
         self.applied = self.transactions = self.restarts = 0
         # Whether more groups may wait to be derived again than the last lot had.
@@ -172,8 +176,21 @@ class Engine:
         return applied
 
     def _apply(self, batch: Sequence[Decoded], covered: Sequence[Hole]) -> Applied:
-        return self._insist(
+        return self._remembering(
             lambda: apply(self._connect(), self._codec, self._rules, batch, covered, self._generation)
+        )
+
+    def _remembering(self, work: Callable[[], T]) -> T:
+        """Do the work; where it needs facts that were let go, they come back first."""
+        while True:
+            try:
+                return self._insist(work)
+            except ForgottenError as let_go:
+                self._recall(let_go.entities)
+
+    def _recall(self, entities: Collection[str]) -> None:
+        self._insist(
+            lambda: recall(self._connect(), self._codec, entities, self._snapshots.fetch, self._generation)
         )
 
     def catch_up(self, partitions: Iterable[Partition]) -> None:
@@ -202,7 +219,7 @@ class Engine:
         def restarted() -> None:
             self.restarts += 1
 
-        groups = self._insist(
+        groups = self._remembering(
             lambda: derive_dirty(
                 self._connect(), self._codec, self._rules, limit, restarted, self._generation
             )
@@ -245,6 +262,7 @@ class Engine:
             if self._connection is not None:
                 self._connection.close()
             self._reader.close()
+            self._snapshots.close()
 
     def _decode(self, records: Iterable[Record]) -> tuple[list[Decoded], dict[Partition, int]]:
         """Records as events, and the offsets at which partitions stop."""
