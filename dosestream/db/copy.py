@@ -95,6 +95,11 @@ class Columns(NamedTuple):
         return "".join(map(self.line, rows)).encode()
 
 
+def text_columns(table: str, names: Sequence[str]) -> Columns:
+    """Columns of a table whose values come as text, or absent."""
+    return Columns(table, tuple(names), (_text,) * len(names))
+
+
 def columns_of(cursor: Cursor[Row], schema: str, table: str) -> Columns:
     """The columns of a table that have no default: what has one says when a row was written."""
     cursor.execute(
