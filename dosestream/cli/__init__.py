@@ -12,6 +12,7 @@ from dosestream.cli import (
     fetch,
     missing,
     rejected,
+    replay,
     send,
     service,
     simulate,
@@ -38,6 +39,7 @@ app.command("store")(store.store)
 app.command("status")(status.status)
 app.command("missing")(missing.missing)
 app.command("fetch")(fetch.fetch)
+app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 for name, (text, _) in decide.COMMANDS.items():

@@ -7,7 +7,7 @@ generations were swapped finds the new one in it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.resources import files
 
@@ -33,12 +33,14 @@ DO $$
 BEGIN
     IF to_regclass('dosestream.live_generation') IS NULL THEN
         -- origin: what it was built from; until: receipt times beyond it were left out, microseconds since 1970 UTC;
-        -- stops: offsets at which the building ends; basis: digest of the configuration it was built with.
+        -- stops: offsets at which the building ends, ledger: where applying goes on from there; basis: digest of what it
+        -- is built with; views: the schema that shows it beside dose.
         ALTER TABLE dosestream.generation
             ADD COLUMN state text NOT NULL DEFAULT 'live',
             ADD COLUMN origin text NOT NULL DEFAULT 'normalised',
             ADD COLUMN until bigint,
             ADD COLUMN stops jsonb NOT NULL DEFAULT '{}',
+            ADD COLUMN ledger jsonb NOT NULL DEFAULT '{}',
             ADD COLUMN basis text NOT NULL DEFAULT '',
             ADD COLUMN views text;
         CREATE TABLE dosestream.live_generation (
@@ -92,7 +94,7 @@ class Entry:
 
     Attributes:
         until: receipt times beyond it were left out, microseconds since 1970 UTC; None where nothing was.
-        stops: the offsets at which its building ends.
+        stops: the offsets at which its building ends; `ledger`: the positions from which applying goes on.
         basis: digest of the configuration it is built with.
         views: the schema whose views show it beside `dose`, None where none does.
     """
@@ -101,7 +103,8 @@ class Entry:
     state: State
     origin: Origin
     until: int | None = None
-    stops: Mapping[Partition, int] | None = None
+    stops: Mapping[Partition, int] = field(default_factory=dict)
+    ledger: Mapping[Partition, int] = field(default_factory=dict)
     basis: str = ""
     views: str | None = None
 
@@ -127,7 +130,7 @@ def live_generation(connection: psycopg.Connection[Row]) -> Generation | None:
 def entries(connection: psycopg.Connection[Row]) -> list[Entry]:
     """All generations, the oldest first."""
     rows = connection.execute(
-        "SELECT number, state, origin, until, stops::text, basis, views FROM dosestream.generation ORDER BY number"
+        "SELECT number, state, origin, until, stops::text, ledger::text, basis, views FROM dosestream.generation ORDER BY number"
     )
     return [
         Entry(
@@ -135,15 +138,16 @@ def entries(connection: psycopg.Connection[Row]) -> list[Entry]:
             State(str(state)),
             Origin(str(origin)),
             None if until is None else int(str(until)),
-            _stops(str(stops)),
+            _offsets(str(stops)),
+            _offsets(str(ledger)),
             str(basis),
             None if views is None else str(views),
         )
-        for number, state, origin, until, stops, basis, views in rows
+        for number, state, origin, until, stops, ledger, basis, views in rows
     ]
 
 
-def _stops(text: str) -> dict[Partition, int]:
+def _offsets(text: str) -> dict[Partition, int]:
     return {
         Partition(topic, int(number)): int(offset)
         for topic, offsets in orjson.loads(text).items()
@@ -151,9 +155,9 @@ def _stops(text: str) -> dict[Partition, int]:
     }
 
 
-def _stops_text(stops: Mapping[Partition, int]) -> str:
+def _offsets_text(offsets: Mapping[Partition, int]) -> str:
     found: dict[str, dict[str, int]] = {}
-    for partition, offset in sorted(stops.items()):
+    for partition, offset in sorted(offsets.items()):
         found.setdefault(partition.topic, {})[str(partition.number)] = offset
     return orjson.dumps(found).decode()
 
@@ -162,19 +166,20 @@ def create(
     connection: psycopg.Connection[Row],
     origin: Origin,
     stops: Mapping[Partition, int],
+    ledger: Mapping[Partition, int],
     until: int | None,
     basis: str,
 ) -> Entry:
     """Register a new generation and make its tables, empty."""
     row = connection.execute(
-        "INSERT INTO dosestream.generation (number, live, state, origin, until, stops, basis) "
-        "SELECT max(number) + 1, false, %s, %s, %s, %s::jsonb, %s FROM dosestream.generation RETURNING number",
-        (State.BUILDING, origin, until, _stops_text(stops), basis),
+        "INSERT INTO dosestream.generation (number, live, state, origin, until, stops, ledger, basis) "
+        "SELECT max(number) + 1, false, %s, %s, %s, %s::jsonb, %s::jsonb, %s FROM dosestream.generation RETURNING number",
+        (State.BUILDING, origin, until, _offsets_text(stops), _offsets_text(ledger), basis),
     ).fetchone()
     assert row is not None
     generation = Generation(int(str(row[0])))
     migrate_tables(connection, generation)
-    return Entry(generation, State.BUILDING, origin, until, dict(stops), basis)
+    return Entry(generation, State.BUILDING, origin, until, dict(stops), dict(ledger), basis)
 
 
 def set_state(connection: psycopg.Connection[Row], generation: Generation, state: State) -> None:
