@@ -293,3 +293,9 @@ def _index(cursor: Cursor[Row], kept: Sequence[tuple[SnapshotFact, Fact]]) -> No
             text_array(iso_time(one.applied_at) for one, _ in rows),
         ),
     )
+
+
+def with_old_texts(cursor: Cursor[Row], before: int, limit: int) -> list[str]:
+    """Some entities that were let go with reports' texts, of groups older than a time (microseconds since 1970)."""
+    cursor.execute("SELECT entity FROM snapshot WHERE texts AND newest < %s LIMIT %s", (before, limit))
+    return [str(row[0]) for row in cursor.fetchall()]
