@@ -28,6 +28,7 @@ from dosestream.kafka.records import Partition, Record
 from dosestream.reconcile.bonds import bonds_of
 from dosestream.reconcile.patients import demographics_of
 from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.version import is_ahead
 from dosestream.reconcile.watermark import Mark, join, mark
 from dosestream.settings import KafkaSettings, Settings
 from services.reconciler.replay.plan import BuildError, Reading, StoppedPartitionsError
@@ -206,7 +207,7 @@ def gather(
         batch, stopped = reading(records)
         if stopped:
             raise StoppedPartitionsError(stopped)
-        unreadable = []
+        unreadable, ahead = [], []
         for item in batch:
             event = item.event
             if event is None:
@@ -229,9 +230,12 @@ def gather(
                 else:
                     messages.add(item.record, event)
                     shelf.file(item, found)
-        if unreadable:
+                    if is_ahead(event, rules.future_tolerance_us):  # type: ignore[arg-type]
+                        ahead.append(item)
+        if unreadable or ahead:
             with connection.transaction(), connection.cursor() as cursor:
                 apply.quarantine(cursor, unreadable)
+                apply.note_ahead(cursor, ahead, rules)
             found.quarantined += len(unreadable)
         told(len(records))
     messages.flush()
@@ -254,6 +258,7 @@ def settle(
         batch = [_suspected(codec, frame) for frame in page]
         with connection.transaction(), connection.cursor() as cursor:
             heard, fresh = apply.index(cursor, batch)
+            apply.note_ahead(cursor, heard, rules)
         found.repeats += len(batch) - len(fresh)
         for item in heard:
             shelf.file(item, found)
