@@ -6,6 +6,7 @@ import sys
 import typer
 
 from dosestream.cli import (
+    archive,
     check,
     config,
     decide,
@@ -42,6 +43,7 @@ app.command("fetch")(fetch.fetch)
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
+app.command("archive")(archive.archive)
 for name, (text, _) in decide.COMMANDS.items():
     app.command(name, help=text)(decide.command(name))
 app.add_typer(rejected.app, name="rejected")

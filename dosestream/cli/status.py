@@ -37,6 +37,7 @@ def gather(ready: dict[str, Any]) -> dict[str, Any]:
 
     topics = watch.topics(ready["kafka"], ready["postgres"])
     dose = watch.dose(ready["postgres"])
+    cleanup = watch.cleanup(ready["postgres"])
     return {
         "services": services(ready),
         "topics": [
@@ -44,6 +45,7 @@ def gather(ready: dict[str, Any]) -> dict[str, Any]:
         ],
         "sources": [asdict(source) for source in watch.sources(ready["postgres"])],
         "studies": dict(dose.by_link_state),
+        "cleanup": None if cleanup is None else asdict(cleanup),
         "rejected": next((state.records for state in topics if state.name == Topic.REJECTED), 0),
     }
 
@@ -104,3 +106,6 @@ def _print(document: dict[str, Any]) -> None:
         table.add_row(state, str(count))
     console.print(table)
     console.print(f"rejected messages: {document['rejected']}")
+    if (last := document["cleanup"]) is not None:
+        went = ", ".join(f"{kind} {count}" for kind, count in last["removed"].items()) or "nothing"
+        console.print(f"last cleanup: {last['started_at']}, {last['outcome']}; went: {went}")

@@ -125,13 +125,14 @@ class SnapshotReader:
             found |= {key: value for offset, key, value in there if value and at.get(offset) == key}
             position = stop
         # The newest of an entity is never compacted away.
-        if lost := {pointer.entity: pointer.offset for pointer in wanted if pointer.entity not in found}:
-            _, high = self._consumer_of().get_watermark_offsets(
+        if lost := {pointer.entity for pointer in wanted if pointer.entity not in found}:
+            # Also before its place: a topic that was restored has no holes.
+            low, high = self._consumer_of().get_watermark_offsets(
                 TopicPartition(TOPIC, partition), timeout=SILENCE_S
             )
-            rest = self._stretch(partition, min(lost.values()), int(high))
+            rest = self._stretch(partition, int(low), int(high))
             found |= {key: value for _, key, value in rest if value and key in lost}
-            if gone := lost.keys() - found.keys():
+            if gone := lost - found.keys():
                 raise SnapshotError(
                     f"{TOPIC}[{partition}]: {len(gone)} snapshots are no longer held: restore the topic from its "
                     "archive, or rebuild the database by a replay"
