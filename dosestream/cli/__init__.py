@@ -16,6 +16,7 @@ from dosestream.cli import (
     replay,
     send,
     service,
+    show,
     simulate,
     status,
     store,
@@ -41,6 +42,7 @@ app.command("status")(status.status)
 app.command("missing")(missing.missing)
 app.command("fetch")(fetch.fetch)
 app.command("replay")(replay.replay)
+app.command("show")(show.show)
 app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("archive")(archive.archive)

@@ -20,7 +20,8 @@ class Told:
         self._console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._stage, self._at, self._begun = "", 0.0, 0.0
+        self._last: Done | None = None
+        self._at = self._begun = 0.0
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -42,6 +43,8 @@ class Told:
 
     def say(self, text: str) -> None:
         """One sentence, on a line of its own."""
+        self._line()
+        self._last = None
         if self._bar is not None:
             self._bar.console.print(text, markup=False)
         else:
@@ -50,20 +53,31 @@ class Told:
     def progress(self, progress: Done) -> None:
         """How far the stage at hand is, and the whole as far as it can be told."""
         now = time.monotonic()
-        if progress.stage != self._stage:
-            self._stage, self._begun, self._at = progress.stage, now, 0.0
-        rate = progress.done / (now - self._begun) if now > self._begun else 0.0
+        if self._last is None or progress.stage != self._last.stage:
+            self._line()
+            self._begun = self._at = now
+        self._last = progress
         if self._bar is not None:
             if self._task is None:
                 self._task = self._bar.add_task("", total=1.0, rate="")
-            told = f"{progress.done:,}/{progress.total:,} {progress.unit}, {rate:,.0f}/s"
+            told = f"{progress.done:,}/{progress.total:,} {progress.unit}, {self._rate(now):,.0f}/s"
             self._bar.update(self._task, description=progress.stage, completed=progress.share, rate=told)
-        elif now - self._at >= LINE_S or progress.done >= progress.total:
+        elif now - self._at >= LINE_S:
             self._at = now
-            left = (progress.total - progress.done) / rate if rate else 0.0
-            print(
-                f"{progress.stage}: {progress.done:,} of {progress.total:,} {progress.unit}, {rate:,.0f}/s, "
-                f"{left:,.0f} s left; {progress.share:.0%} of all",
-                file=sys.stderr,
-                flush=True,
-            )
+            self._line()
+
+    def _rate(self, now: float) -> float:
+        return self._last.done / (now - self._begun) if self._last and now > self._begun else 0.0
+
+    def _line(self) -> None:
+        """Where there is no terminal: how far it has come, in a line."""
+        if self._last is None or self._bar is not None:
+            return
+        last, rate = self._last, self._rate(time.monotonic())
+        left = (last.total - last.done) / rate if rate else 0.0
+        print(
+            f"{last.stage}: {last.done:,} of {last.total:,} {last.unit}, {rate:,.0f}/s, {left:,.0f} s left; "
+            f"{last.share:.0%} of all",
+            file=sys.stderr,
+            flush=True,
+        )

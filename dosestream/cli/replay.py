@@ -88,7 +88,7 @@ def replay(
         raise typer.BadParameter("give one of --from raw, --from normalised, --rollback and --drop-old")
     if publish and source is not Origin.RAW:
         raise typer.BadParameter("--publish is for --from raw: the other events are there")
-    settings, folder = _settings(config, ready_file)
+    settings, folder = settings_of(config, ready_file)
     with Told() as told, _mistakes():
         if source is None:
             _again(settings, patience, told, rollback=rollback)
@@ -126,7 +126,7 @@ def micros(text: str) -> int:
     return int(at.astimezone().timestamp() * 1_000_000)
 
 
-def _settings(config: Path | None, ready_file: Path | None) -> "tuple[Settings, Path]":
+def settings_of(config: Path | None, ready_file: Path | None) -> "tuple[Settings, Path]":
     """The configuration as it is now with the stack's servers, and a folder for our own use."""
     import json
 

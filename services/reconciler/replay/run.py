@@ -4,6 +4,7 @@ The registry says how far a generation has come, so a run that was killed goes o
 the swap commits nothing of the live generation is touched.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from dosestream.kafka.topics import FACTS, Topic
 from dosestream.reconcile.rules import Rules
 from dosestream.settings import Settings
 from services.reconciler.replay.basis import basis_of
-from services.reconciler.replay.by_apply import build
+from services.reconciler.replay.build import build
 from services.reconciler.replay.follow import Follower, behind
 from services.reconciler.replay.plan import BuildPlan, Progress, ReadingMaker
 from services.reconciler.replay.raw import AS_THEY_ARE, RAW
@@ -276,10 +277,11 @@ def _build(
     settings: Settings, connection: Connection[Row], wanted: Wanted, entry: Entry, teller: Teller
 ) -> None:
     generation = entry.generation
+    folder = work_folder(wanted.work, connection, generation)
     plan = BuildPlan(
         generation,
         entry.stops,
-        work_folder(wanted.work, connection, generation),
+        folder,
         until=entry.until,
         workers=wanted.workers,
         ledger=entry.ledger,
@@ -289,6 +291,7 @@ def _build(
     built = build(settings, plan, teller.progress)
     generations.show_beside(connection, generation, wanted.into)
     generations.set_state(connection, generation, State.BUILT)
+    shutil.rmtree(folder, ignore_errors=True)
     teller.say(
         f"{built.events} events, {built.facts} facts in {built.groups} groups, {built.patients} patients; "
         f"shown in schema {wanted.into}"
