@@ -37,8 +37,8 @@ from dosestream.settings import KafkaSettings, PostgresSettings, Settings
 from services.reconciler.replay.build import build
 from services.reconciler.replay.plan import BuildPlan, Built
 
-# A year of a hospital has a new patient for every few dozen messages.
-EVENTS_A_PATIENT = 25
+# Patients come and go: so many are there at a time, and of each so many messages.
+AT_A_TIME, EVENTS_A_PATIENT = 5_000, 25
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -63,11 +63,18 @@ def servers(folder: Path) -> Iterator[tuple[KafkaSettings, EmbeddedPostgres]]:
         broker.stop()
 
 
+class Years(Stream):
+    """A stream of any length whose every stretch is like every other."""
+
+    def _someone(self) -> int:
+        return self._number // EVENTS_A_PATIENT + self._rng.randrange(AT_A_TIME)
+
+
 class Publisher:
     """Fills the topics from one stream, further and further."""
 
-    def __init__(self, kafka: KafkaSettings, most: int) -> None:
-        self._stream = Stream(seed=9, patients=max(1000, most // EVENTS_A_PATIENT))
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._stream = Years(seed=9)
         self._producer = Producer(
             producer_config(kafka, linger_ms=50, delivery_timeout_ms=120_000)
             | {"queue.buffering.max.messages": 200_000}
@@ -174,7 +181,7 @@ def main() -> None:
     sizes = sorted(int(size) for size in arguments.events.split(","))
     costs: dict[int, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as name, servers(Path(name)) as (kafka, postgres):
-        publisher = Publisher(kafka, sizes[-1])
+        publisher = Publisher(kafka)
         for size in sizes:
             publisher.fill(size)
             postgres.make_database(f"bench_{size}")

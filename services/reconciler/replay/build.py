@@ -204,10 +204,12 @@ def _gather(job: _Job) -> _Start:
         bulk.empty(cursor, plan.generation)
     reader = PartitionReader(job.settings.kafka)
     try:
-        begins = {partition: reader.watermarks(partition)[0] for partition in plan.stops}
+        # A topic may be told as one of the table of topics: here its name is text.
+        stops = {Partition(str(topic), number): stop for (topic, number), stop in plan.stops.items()}
+        begins = {partition: reader.watermarks(partition)[0] for partition in stops}
     finally:
         reader.close()
-    stretches = {p: (begins[p], max(begins[p], stop)) for p, stop in plan.stops.items()}
+    stretches = {p: (begins[p], max(begins[p], stop)) for p, stop in stops.items()}
     total = sum(stop - start for start, stop in stretches.values())
     buckets = max(4, min(MOST_BUCKETS, total // BUCKET_EVENTS))
     out = job.folder("gathered")
