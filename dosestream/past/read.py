@@ -10,7 +10,8 @@ from dosestream.db.records import decode
 from dosestream.events.codec import Codec
 from dosestream.events.records import Clock
 from dosestream.kafka.reader import PartitionReader
-from dosestream.kafka.records import Partition, Record
+from dosestream.kafka.records import Record
+from dosestream.kafka.scan import Scanner
 from dosestream.kafka.topics import FACTS, Topic
 from dosestream.past.related import Related
 from dosestream.reconcile.rules import Rules
@@ -29,7 +30,7 @@ def read(
         ReadError: the broker is away.
     """
     found = Related.of(study_instance_uid, rules)
-    reader = PartitionReader(kafka)
+    reader, scanner = PartitionReader(kafka), Scanner(kafka)
     try:
         ends = {
             partition: reader.watermarks(partition)
@@ -42,30 +43,25 @@ def read(
         times = 0
         while wanted := found.needles() - searched:
             searched |= wanted
-            for partition, (low, high) in ends.items():
-                if low < high:
-                    rest += _holding(
-                        reader, partition, low, high, wanted, folded=bool(rules.ids_without_case)
-                    )
+            for records in scanner.read(ends):
+                rest += _holding(records, wanted, folded=bool(rules.ids_without_case))
             rest = _heard(found, codec, rest)
             times += 1
             told(times, len(found.events))
         return found
     finally:
+        scanner.close()
         reader.close()
 
 
-def _holding(
-    reader: PartitionReader, partition: Partition, low: int, high: int, needles: set[bytes], *, folded: bool
-) -> Iterator[Record]:
-    """The records of a partition that hold one of some byte strings."""
-    for records in reader.read(partition, low, high):
-        for record in records:
-            value = record.value or b""
-            if folded:
-                value = value.lower()
-            if any(needle in value for needle in needles):
-                yield record
+def _holding(records: list[Record], needles: set[bytes], *, folded: bool) -> Iterator[Record]:
+    """The records that hold one of some byte strings."""
+    for record in records:
+        value = record.value or b""
+        if folded:
+            value = value.lower()
+        if any(needle in value for needle in needles):
+            yield record
 
 
 def _heard(found: Related, codec: Codec, records: list[Record]) -> list[Record]:

@@ -3,9 +3,14 @@
 import time
 from collections.abc import Callable, Mapping
 
-from dosestream.kafka.reader import ReadError, RetentionError
+from dosestream.db.generations import Generation
+from dosestream.events.codec import Codec
+from dosestream.kafka.reader import ReadError, RetentionError, lost
 from dosestream.kafka.records import Partition
+from dosestream.kafka.scan import Scanner
 from dosestream.kafka.topics import Topic
+from dosestream.reconcile.rules import Rules
+from dosestream.settings import Settings
 from services.reconciler.engine import Engine
 
 # Groups derived again in one transaction: nobody waits for a generation that is not shown.
@@ -31,6 +36,10 @@ def behind(positions: Mapping[Partition, int], goal: Mapping[Partition, int]) ->
 class Follower(Engine):
     """An engine on a generation that nobody else writes to."""
 
+    def __init__(self, settings: Settings, codec: Codec, rules: Rules, generation: Generation) -> None:
+        super().__init__(settings, codec, rules, generation)
+        self._scanner = Scanner(settings.kafka)
+
     def reach(
         self, goal: Mapping[Partition, int], heard: Callable[[int], None] = lambda _: None
     ) -> Mapping[Partition, int]:
@@ -51,13 +60,12 @@ class Follower(Engine):
             if not missing:
                 return positions
             reason = "no record came"
-            for partition in sorted(missing):
-                try:
-                    self._read_on(partition, positions.get(partition, 0), goal[partition], heard)
-                except RetentionError:
-                    raise
-                except ReadError as away:
-                    reason = str(away)
+            try:
+                self._read_on({p: (positions.get(p, 0), goal[p]) for p in missing}, heard)
+            except RetentionError:
+                raise
+            except ReadError as away:
+                reason = str(away)
             tries = tries + 1 if self.positions() == positions else 0
             if tries > TRIES:
                 where = sorted(behind(self.positions(), goal))[0]
@@ -68,13 +76,22 @@ class Follower(Engine):
             if tries:
                 time.sleep(BETWEEN_S)
 
-    def _read_on(self, partition: Partition, start: int, stop: int, heard: Callable[[int], None]) -> None:
-        if partition.topic == Topic.CLOCK:
-            # Its newest record counts.
-            start = max(self._reader.watermarks(partition)[0], stop - 1)
-        for records in self._reader.read(partition, start, stop):
+    def _read_on(self, stretches: dict[Partition, tuple[int, int]], heard: Callable[[int], None]) -> None:
+        lows = {partition: self._reader.watermarks(partition)[0] for partition in stretches}
+        for partition, (start, stop) in stretches.items():
+            if partition.topic == Topic.CLOCK:
+                # Its newest record counts.
+                stretches[partition] = max(lows[partition], stop - 1), stop
+            elif start < lows[partition]:
+                raise lost(partition, start, lows[partition])
+        for records in self._scanner.read(stretches):
             self.apply_read(self.read(records))
             heard(len(records))
+
+    def close(self) -> None:
+        """Leave the servers."""
+        self._scanner.close()
+        super().close()
 
     def settle(self) -> int:
         """Derive again all that patients, the clock or the rules touched; returns how many groups that were."""

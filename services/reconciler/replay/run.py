@@ -116,6 +116,7 @@ def replay(
                 comparing(follower, live, entry.generation)
             swapped = None
             if wanted.swap:
+                teller.say("swapping")
                 swapped = swap(settings, follower, entry.generation, wanted.patience_s, teller.say)
         finally:
             follower.close()
