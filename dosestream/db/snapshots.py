@@ -47,7 +47,7 @@ class Stored:
         receipts: event id to first receipt: what must still be so when the facts are let go.
         size: bytes of their records.
         nameless: one of them names nothing, so that no repeat of it would find the group.
-        texts: a report's text is among them.
+        texts: the entities that a report's text is in.
     """
 
     group: int
@@ -55,7 +55,7 @@ class Stored:
     receipts: Mapping[str, int]
     size: int
     nameless: bool
-    texts: bool
+    texts: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _stored(group: int, those: Iterable[tuple[Fact, SnapshotFact]], rules: Rules
         receipts={kept.event_id: kept.received_at for _, _, kept in named},
         size=sum(len(kept.value) for _, _, kept in named),
         nameless=any(not keys for _, keys, _ in named),
-        texts=any(_has_text(fact) for fact, _, _ in named),
+        texts={entity_of(fact, keys) for fact, keys, _ in named if _has_text(fact)},
     )
 
 

@@ -111,8 +111,9 @@ class Forgetting:
         records, written_of = self._records(groups)
         pointers = self.writer.write(records, max(one.received_at for g in groups for _, one in g.kept))
         by_group = {one.group: one for one in groups}
+        with_texts = {self.writer.key(entity) for one in groups for entity in one.texts}
         written = [
-            Written(group, pointers[key], facts, len(records[key]), by_group[group].texts)
+            Written(group, pointers[key], facts, len(records[key]), key in with_texts)
             for group, keys in written_of.items()
             for key, facts in keys.items()
         ]
