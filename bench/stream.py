@@ -83,6 +83,10 @@ class Stream:
             "message_time": at,
         }
 
+    def _someone(self) -> int:
+        """The patient whom the next event is about."""
+        return self._rng.randrange(self._patients)
+
     def _person(self, number: int) -> Demographics:
         name = self._names.setdefault(number, f"DOE{number}^JANE")
         return Demographics(
@@ -93,7 +97,7 @@ class Stream:
         )
 
     def _adt(self) -> Said:
-        number = self._rng.randrange(self._patients)
+        number = self._someone()
         if self._correcting or self._rng.random() < 0.02:
             self._names[number] = f"ROE{self._number}^JANE"
         who = self._person(number)
@@ -101,7 +105,7 @@ class Stream:
 
     def _visit(self) -> Iterator[Said]:
         """A placer order, the filler's, started, the report (growing, at times), completed."""
-        number = self._rng.randrange(self._patients)
+        number = self._someone()
         self.studies += 1
         key = f"{self._seed}-{self.studies}"
         uid = f"1.2.826.{self._seed}.{self.studies}"

@@ -6,14 +6,17 @@ import sys
 import typer
 
 from dosestream.cli import (
+    archive,
     check,
     config,
     decide,
     fetch,
     missing,
     rejected,
+    replay,
     send,
     service,
+    show,
     simulate,
     status,
     store,
@@ -38,8 +41,11 @@ app.command("store")(store.store)
 app.command("status")(status.status)
 app.command("missing")(missing.missing)
 app.command("fetch")(fetch.fetch)
+app.command("replay")(replay.replay)
+app.command("show")(show.show)
 app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
+app.command("archive")(archive.archive)
 for name, (text, _) in decide.COMMANDS.items():
     app.command(name, help=text)(decide.command(name))
 app.add_typer(rejected.app, name="rejected")

@@ -1,4 +1,4 @@
-"""`dosestream ingest | arrivals | reconciler | worklist`: one service in the foreground, as a container runs it."""
+"""`dosestream ingest | arrivals | reconciler | worklist | cleanup`: one service in the foreground, as a container runs it."""
 
 import importlib
 import sys
@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
+from dosestream.cli.cleanup import cleanup
+
 # Subcommand to what it does; each is services/<name>/service.py.
 SERVICES = {
     "ingest": "Listen for HL7 over MLLP and write it to Kafka, raw and normalised.",
     "arrivals": "Listen for DICOM (C-STORE, MPPS, C-ECHO) and write dose reports and study arrivals to Kafka.",
     "reconciler": "Derive the dose database from the topics, and publish radiology.dose.v1.",
     "worklist": "Answer modality worklist queries (DICOM C-FIND) from the orders in the dose database.",
+    "cleanup": "Let old facts leave the dose database, every day or --once; no row changes by it.",
 }
 
 ConfigOption = Annotated[
@@ -32,7 +35,7 @@ WorkersOption = Annotated[
 
 def command(name: str) -> Callable[..., None]:
     """The command that runs that service."""
-    own: dict[str, Callable[..., None]] = {"ingest": ingest, "arrivals": arrivals}
+    own: dict[str, Callable[..., None]] = {"ingest": ingest, "arrivals": arrivals, "cleanup": cleanup}
     if name in own:
         return own[name]
 

@@ -32,7 +32,7 @@ FULL_BYTES = 64 * 1024**2
 STILL_STARTING_S = 30.0
 SERVICE_STOP_TIMEOUT_S = 20.0
 # Started in this order, ended in the opposite one: what takes messages in ends first.
-START_ORDER = tuple(sorted(SERVICES, key=("worklist", "reconciler", "arrivals", "ingest").index))
+START_ORDER = tuple(sorted(SERVICES, key=("cleanup", "worklist", "reconciler", "arrivals", "ingest").index))
 
 
 @dataclass(frozen=True, slots=True)

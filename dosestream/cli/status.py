@@ -38,6 +38,7 @@ def gather(ready: dict[str, Any]) -> dict[str, Any]:
     topics = watch.topics(ready["kafka"], ready["postgres"])
     dose = watch.dose(ready["postgres"])
     alerts_by_kind, newest_alerts = watch.alerts(ready["postgres"])
+    cleanup = watch.cleanup(ready["postgres"])
     return {
         "services": services(ready),
         "topics": [
@@ -47,6 +48,7 @@ def gather(ready: dict[str, Any]) -> dict[str, Any]:
         "studies": dict(dose.by_link_state),
         "alerts": dict(alerts_by_kind),
         "newest_alerts": [asdict(alert) for alert in newest_alerts],
+        "cleanup": None if cleanup is None else asdict(cleanup),
         "rejected": next((state.records for state in topics if state.name == Topic.REJECTED), 0),
     }
 
@@ -114,3 +116,6 @@ def _print(document: dict[str, Any]) -> None:
             table.add_row(said, entry["study_instance_uid"], entry["first_triggered_at"] or "")
         console.print(table)
     console.print(f"rejected messages: {document['rejected']}")
+    if (last := document["cleanup"]) is not None:
+        went = ", ".join(f"{kind} {count}" for kind, count in last["removed"].items()) or "nothing"
+        console.print(f"last cleanup: {last['started_at']}, {last['outcome']}; went: {went}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import psycopg
 from confluent_kafka import KafkaException, TopicPartition
@@ -213,6 +214,44 @@ def alerts(postgres: str) -> tuple[Mapping[str, int], list[AlertState]]:
         )
         for uid, kind, value, threshold, unit, at in rows
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupState:
+    """The last run of cleanup; times in ISO 8601, `ended_at` empty while it runs."""
+
+    started_at: str
+    ended_at: str
+    outcome: str
+    removed: Mapping[str, int]
+    kept: Mapping[str, int]
+
+
+def cleanup(postgres: str) -> CleanupState | None:
+    """The last run of cleanup, None before the first.
+
+    Raises:
+        StackError: the database is away.
+    """
+    with connect(postgres) as connection:
+        if not connection.execute(
+            "SELECT 1 WHERE to_regclass('dosestream.cleanup_run') IS NOT NULL"
+        ).fetchall():
+            return None
+        row = connection.execute(
+            "SELECT started_at, ended_at, outcome, removed, kept FROM dosestream.cleanup_run "
+            "ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+    if row is None:
+        return None
+    started, ended, outcome, removed, kept = row
+    return CleanupState(
+        f"{started:%Y-%m-%dT%H:%M:%S%z}",
+        "" if ended is None else f"{ended:%Y-%m-%dT%H:%M:%S%z}",
+        str(outcome),
+        cast("Mapping[str, int]", removed),
+        cast("Mapping[str, int]", kept),
+    )
 
 
 def connect(postgres: str) -> psycopg.Connection[tuple[object, ...]]:

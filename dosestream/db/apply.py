@@ -12,6 +12,7 @@ from psycopg import Connection, Cursor
 
 from dosestream.db import alerts, dose, facts, ledger, patients, reports, rows, sources
 from dosestream.db.facts import AtHand, Filed
+from dosestream.db.generations import Generation, enter
 from dosestream.db.groups import file_facts, join
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
@@ -32,6 +33,7 @@ from dosestream.reconcile.patients import demographics_of
 from dosestream.reconcile.reports import report_keys
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.version import is_ahead
 from dosestream.reconcile.watermark import marks
 
 Row = tuple[object, ...]
@@ -99,9 +101,7 @@ def _sort(batch: Iterable[Decoded], rules: Rules, fresh: Collection[str]) -> _So
 
 def enter_live_generation(cursor: Cursor[Row]) -> None:
     """Work on the live generation's tables, and hold it: a swap waits for this transaction."""
-    cursor.execute(
-        "SELECT set_config('search_path', 'dosestream_g' || number, true) FROM dosestream.generation WHERE live FOR SHARE"
-    )
+    enter(cursor)
 
 
 def apply(
@@ -110,6 +110,7 @@ def apply(
     rules: Rules,
     batch: Sequence[Decoded],
     covered: Collection[Hole] = (),
+    generation: Generation | None = None,
 ) -> Applied:
     """Apply a batch in one transaction.
 
@@ -117,9 +118,11 @@ def apply(
         connection: to the dose database; no transaction may be open on it.
         batch: records of any partitions, ascending by offset in each; those below the ledger are dropped.
         covered: holes that were read and found closed.
+        generation: whose tables; None for the live one's.
 
     Raises:
         HoleError: records before some of the batch were not read; nothing was applied.
+        ForgottenError: facts of a group were let go; nothing was applied.
         psycopg.Error: the database is away or refused; nothing was applied.
     """
     keys: frozenset[str] = frozenset()
@@ -127,6 +130,7 @@ def apply(
     while True:
         try:
             with transaction(connection) as cursor:
+                enter(cursor, generation)
                 done = _apply(cursor, codec, rules, batch, covered, keys)
             return Applied(done.events, done.groups, done.studies_changed, done.quarantined, restarts)
         except RestartError as restart:
@@ -143,12 +147,12 @@ def _apply(
     covered: Collection[Hole],
     more_keys: frozenset[str],
 ) -> Applied:
-    enter_live_generation(cursor)
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
-    heard, fresh = _index(cursor, due)
+    heard, fresh = index(cursor, due)
+    note_ahead(cursor, heard, rules)
     work = _sort(heard, rules, fresh)
-    _quarantine(cursor, work.unreadable)
+    quarantine(cursor, work.unreadable)
     named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
     locks.take(
@@ -182,16 +186,20 @@ def derive_dirty(
     rules: Rules,
     limit: int = BOUNDED,
     restarted: Callable[[], None] = lambda: None,
+    generation: Generation | None = None,
 ) -> int:
     """Derive again up to `limit` groups that a patient, the clock or the rules touched; returns how many.
 
-    `restarted` hears of every time the transaction began again.
+    `restarted` hears of every time the transaction began again; without a `generation` it is the live one.
+
+    Raises:
+        ForgottenError: facts of a group were let go; nothing was derived.
     """
     keys: frozenset[str] = frozenset()
     while True:
         try:
             with transaction(connection) as cursor:
-                enter_live_generation(cursor)
+                enter(cursor, generation)
                 cursor.execute("SELECT grp FROM dirty ORDER BY grp LIMIT %s FOR UPDATE SKIP LOCKED", (limit,))
                 groups = {int(str(row[0])) for row in cursor.fetchall()}
                 if not groups:
@@ -211,10 +219,10 @@ def derive_dirty(
             restarted()
 
 
-def mark_other_rules(connection: Connection[Row], rules: Rules) -> None:
+def mark_other_rules(connection: Connection[Row], rules: Rules, generation: Generation | None = None) -> None:
     """Mark every group that was derived with other rules."""
     with connection.transaction(), connection.cursor() as cursor:
-        enter_live_generation(cursor)
+        enter(cursor, generation)
         cursor.execute(
             "INSERT INTO dirty SELECT grp FROM study WHERE rules_hash <> %(hash)s "
             "UNION SELECT grp FROM imaging_order WHERE rules_hash <> %(hash)s ON CONFLICT DO NOTHING",
@@ -303,7 +311,8 @@ def _tick(cursor: Cursor[Row], at: int) -> None:
     )
 
 
-def _quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
+def quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
+    """Keep records that say nothing, with why."""
     if unreadable:
         cursor.executemany(
             'INSERT INTO quarantine (topic, partition, "offset", reason, value) VALUES (%s, %s, %s, %s, %s) '
@@ -315,7 +324,7 @@ def _quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
         )
 
 
-def _index(cursor: Cursor[Row], due: Sequence[Decoded]) -> tuple[list[Decoded], Collection[str]]:
+def index(cursor: Cursor[Row], due: Sequence[Decoded]) -> tuple[list[Decoded], Collection[str]]:
     """Note every event in the message index; returns the batch with every repeat at its first receipt, so that
     a message heard again says nothing it had not said, and the events that were not heard before."""
     first: dict[str, tuple[Record, Message]] = {}
@@ -351,6 +360,20 @@ def _index(cursor: Cursor[Row], due: Sequence[Decoded]) -> tuple[list[Decoded], 
     repeated = {str(event_id): int(str(at)) for event_id, at in cursor.fetchall()}
     receipts = {event_id: event.received_at for event_id, (_, event) in first.items()} | repeated
     return [_first_heard(item, receipts) for item in due], first.keys() - repeated.keys()
+
+
+def note_ahead(cursor: Cursor[Row], heard: Iterable[Decoded], rules: Rules) -> None:
+    """Note the messages dated past their receipt and the tolerance: a repeat of one counts from its first receipt,
+    however late it comes, so its row of the index stays."""
+    ahead = {
+        item.event.event_id
+        for item in heard
+        if isinstance(item.event, Message) and is_ahead(item.event, rules.future_tolerance_us)
+    }
+    if ahead:
+        cursor.execute(
+            "INSERT INTO ahead SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (text_array(sorted(ahead)),)
+        )
 
 
 def _first_heard(item: Decoded, receipts: Mapping[str, int]) -> Decoded:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 from psycopg import Cursor
@@ -9,7 +10,7 @@ from psycopg import Cursor
 from dosestream.db.facts import AtHand, studies
 from dosestream.db.values import bigint_array, columns, iso_time, text_array, without_nul
 from dosestream.events.codec import Codec
-from dosestream.events.records import IrradiationEvent, OrganDose
+from dosestream.events.records import IrradiationEvent, OrganDose, Study
 from dosestream.knowledge.size_specific import estimate
 from dosestream.reconcile.derive import Group
 from dosestream.reconcile.dose_sources import SOURCES
@@ -26,6 +27,16 @@ NOT_COLUMNS = frozenset({"sources", "no_event_uid", "dose_checks"})
 DERIVATION = 3
 
 
+class Told(NamedTuple):
+    """A study of a group and which of its reports tell its dose; `key` says of what it was derived."""
+
+    study_instance_uid: str
+    group: int
+    key: str
+    reports: Sequence[str]
+    modality: str | None
+
+
 def summaries(
     cursor: Cursor[Row],
     codec: Codec,
@@ -37,7 +48,20 @@ def summaries(
     are not read again."""
     stored = _stored(cursor, groups)
     found: dict[str, DoseSummary] = {}
-    stale: dict[str, tuple[int, str, list[str], str | None]] = {}
+    stale: dict[str, Told] = {}
+    for one in told(groups, rules):
+        known = stored.get(one.study_instance_uid)
+        if known is not None and known[0] == one.key:
+            found[one.study_instance_uid] = known[1]
+        else:
+            stale[one.study_instance_uid] = one
+    if stale:
+        found |= _derive_again(cursor, codec, rules, list(stale.values()), at_hand)
+    return found
+
+
+def told(groups: Mapping[int, Group], rules: Rules) -> Iterator[Told]:
+    """The studies of these groups, with the reports that tell their dose."""
     for number, group in groups.items():
         arrived = arrived_studies((study_fact(event, rules) for event in group.studies), rules)
         notes = rejected({study.study_instance_uid: study.facts for study in arrived}, group.decisions)
@@ -54,14 +78,27 @@ def summaries(
             key = hashlib.sha256(orjson.dumps([DERIVATION, modality, reports, sorted(versions)])).hexdigest()[
                 :32
             ]
-            uid = study.study_instance_uid
-            if uid in stored and stored[uid][0] == key:
-                found[uid] = stored[uid][1]
-            else:
-                stale[uid] = (number, key, reports, modality)
-    if stale:
-        found |= _derive_again(cursor, codec, rules, stale, at_hand)
-    return found
+            yield Told(study.study_instance_uid, number, key, reports, modality)
+
+
+def read(one: Told, events: Mapping[str, Study], rules: Rules) -> StudyDose:
+    """The dose of a study, from its reports by event id; one that is not there tells nothing."""
+    reports = [
+        Report(event, event.dose, study_fact(event, rules).version)
+        for event_id in one.reports
+        if (event := events.get(event_id)) is not None and event.dose is not None
+    ]
+    return study_dose(reports, one.modality)
+
+
+def summary_row(one: Told, dose: StudyDose) -> dict[str, object]:
+    """A row of the table `study_dose`."""
+    return {
+        "study_instance_uid": one.study_instance_uid,
+        "grp": one.group,
+        "dose_key": one.key,
+        "summary": columns(dose.summary),
+    }
 
 
 def _stored(cursor: Cursor[Row], groups: Collection[int]) -> dict[str, tuple[str, DoseSummary]]:
@@ -79,29 +116,13 @@ def _derive_again(
     cursor: Cursor[Row],
     codec: Codec,
     rules: Rules,
-    stale: Mapping[str, tuple[int, str, Sequence[str], str | None]],
+    stale: Sequence[Told],
     at_hand: Mapping[str, AtHand],
 ) -> dict[str, DoseSummary]:
-    wanted = [event_id for _, _, reports, _ in stale.values() for event_id in reports]
-    events = studies(cursor, codec, wanted, at_hand)
-    derived: dict[str, StudyDose] = {}
-    for uid, (_, _, reports, modality) in stale.items():
-        read = [
-            Report(event, event.dose, study_fact(event, rules).version)
-            for event_id in reports
-            if (event := events.get(event_id)) is not None and event.dose is not None
-        ]
-        derived[uid] = study_dose(read, modality)
+    events = studies(cursor, codec, [event_id for one in stale for event_id in one.reports], at_hand)
+    derived = {one.study_instance_uid: read(one, events, rules) for one in stale}
     _write(cursor, derived)
-    rows = [
-        {
-            "study_instance_uid": uid,
-            "grp": number,
-            "dose_key": key,
-            "summary": columns(derived[uid].summary),
-        }
-        for uid, (number, key, _, _) in stale.items()
-    ]
+    rows = [summary_row(one, derived[one.study_instance_uid]) for one in stale]
     cursor.execute(
         "INSERT INTO study_dose SELECT * FROM jsonb_populate_recordset(NULL::study_dose, %s::jsonb) "
         "ON CONFLICT (study_instance_uid) DO UPDATE SET grp = excluded.grp, dose_key = excluded.dose_key, "
@@ -111,10 +132,10 @@ def _derive_again(
     return {uid: dose.summary for uid, dose in derived.items()}
 
 
-def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
-    """Replace the rows of these studies."""
+def table_rows(derived: Mapping[str, StudyDose]) -> dict[str, list[dict[str, object]]]:
+    """The rows of the tables that show these studies' dose, by table."""
     studied = derived.items()
-    tables: dict[str, list[dict[str, object]]] = {
+    return {
         "dose_total": [columns(total) for dose in derived.values() for total in dose.totals],
         "irradiation_event": [
             _event_row(uid, sop, dose, e) for uid, dose in studied for sop, e in dose.events
@@ -165,7 +186,11 @@ def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
             for sop, item in dose.unread
         ],
     }
-    for table, rows in tables.items():
+
+
+def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
+    """Replace the rows of these studies."""
+    for table, rows in table_rows(derived).items():
         cursor.execute(
             f"DELETE FROM {table} WHERE study_instance_uid = ANY(%s::text[])", (text_array(derived),)
         )

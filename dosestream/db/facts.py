@@ -32,8 +32,19 @@ CLASS_OF: dict[str, type[Fact]] = {kind: cls for cls, kind in KINDS.items()}
 HEADED = (Study, Report)
 # Where a header keeps the words of the dose that was left out; headers of before have none.
 WORDS = "dose_words"
+# In place of a kind: an entity whose facts were let go.
+LET_GO = "snapshot"
 # Bytes of a record from which on it is sent by itself.
 LARGE = 32 * 1024
+
+
+class ForgottenError(Exception):
+    """Facts of a group were let go and lie in the snapshot topic: nothing was done; bring these entities back (see
+    `snapshots.recall`), then begin again."""
+
+    def __init__(self, entities: Collection[str]) -> None:
+        super().__init__(f"{len(entities)} entities to be read from the snapshot topic")
+        self.entities = frozenset(entities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,9 @@ def store(cursor: Cursor[Row], facts: Sequence[Filed], group_of: Mapping[str, in
         for fact in plain
     }
     headed = [
-        (fact, _loaded(fact.event, group_of)) for fact in once.values() if isinstance(fact.event, HEADED)
+        (fact, loaded_of(fact.event, group_of[fact.event.event_id]))
+        for fact in once.values()
+        if isinstance(fact.event, HEADED)
     ]
     if headed:
         rows, changed = nul_free([_row(fact, as_loaded) for fact, as_loaded in headed])
@@ -119,7 +132,7 @@ def _is_large(fact: Filed) -> bool:
     return len(fact.value) > LARGE
 
 
-def _loaded(event: Fact, group_of: Mapping[str, int]) -> AtHand:
+def loaded_of(event: Fact, group: int) -> AtHand:
     """The event as derivation reads it: of a dose report what kind it is, with words for its events and
     totals in their place; of a report a digest of its text."""
     words: Sequence[str] = ()
@@ -130,19 +143,24 @@ def _loaded(event: Fact, group_of: Mapping[str, int]) -> AtHand:
         read = replace(event.dose, events=(), totals=(), unread=(), administrations=(), organ_doses=())
         short = replace(event, dose=read)
         words = dose_words.written(event)
-    return AtHand(group_of[event.event_id], short, words, event)
+    return AtHand(group, short, words, event)
 
 
-def _row(fact: Filed, as_loaded: AtHand) -> dict[str, object]:
+def header_of(as_loaded: AtHand) -> dict[str, object]:
+    """What is kept beside the record of a fact that has a header."""
     header = as_loaded.event.to_datum()
     if as_loaded.words:
         header[WORDS] = as_loaded.words
+    return header
+
+
+def _row(fact: Filed, as_loaded: AtHand) -> dict[str, object]:
     return {
         "event_id": fact.event.event_id,
         "kind": KINDS[type(fact.event)],
         "grp": as_loaded.group,
         "received_at": fact.event.received_at,
-        "header": header,
+        "header": header_of(as_loaded),
         "value": None if _is_large(fact) else "\\x" + fact.value.hex(),
     }
 
@@ -151,21 +169,29 @@ def load(
     cursor: Cursor[Row], codec: Codec, groups: Collection[int], at_hand: Mapping[str, AtHand]
 ) -> dict[int, Group]:
     """The facts of groups, dose and the texts of reports left out; `at_hand` are those of them, by event id, that
-    need not be read."""
+    need not be read.
+
+    Raises:
+        ForgottenError: some of them were let go.
+    """
     if not groups:
         return {}
     cursor.execute(
         "SELECT grp, kind, received_at, header::text, CASE WHEN header IS NULL THEN value END FROM fact "
-        "WHERE grp = ANY(%s::bigint[]) AND event_id <> ALL(%s::text[])",
-        (bigint_array(groups), text_array(at_hand)),
+        "WHERE grp = ANY(%s::bigint[]) AND event_id <> ALL(%s::text[]) "
+        f"UNION ALL SELECT grp, '{LET_GO}', 0, entity, NULL FROM snapshot WHERE grp = ANY(%s::bigint[])",
+        (bigint_array(groups), text_array(at_hand), bigint_array(groups)),
     )
+    stored = cursor.fetchall()
+    if let_go := [str(entity) for _, kind, _, entity, _ in stored if kind == LET_GO]:
+        raise ForgottenError(let_go)
     events: dict[int, dict[type[Fact], list[Any]]] = {group: {cls: [] for cls in KINDS} for group in groups}
     words: dict[int, dict[str, Sequence[str]]] = {}
     for event_id, fact in at_hand.items():
         events[fact.group][type(fact.event)].append(fact.event)
         if fact.words:
             words.setdefault(fact.group, {})[event_id] = fact.words
-    for number, kind, received_at, header, value in cursor.fetchall():
+    for number, kind, received_at, header, value in stored:
         group, cls, received = int(str(number)), CLASS_OF[str(kind)], int(str(received_at))
         if header is None:
             event = codec.decode(bytes(cast(bytes, value)), cls)

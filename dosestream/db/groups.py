@@ -15,6 +15,7 @@ MEETING = frozenset({"w:", "d:"})
 # Tables whose rows carry their group.
 GROUPED = (
     "fact",
+    "snapshot",
     "study",
     "study_dose",
     "imaging_order",

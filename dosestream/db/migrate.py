@@ -29,6 +29,7 @@ def migrate(url: str) -> list[str]:
         if generation is None:
             generation = Generation(1)
             connection.execute("INSERT INTO dosestream.generation (number, live) VALUES (1, true)")
+            connection.execute("INSERT INTO dosestream.live_generation (number) VALUES (1)")
         applied = migrate_tables(connection, generation)
         show(connection, generation)
     return applied

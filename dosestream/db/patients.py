@@ -142,6 +142,12 @@ def _load_bonds(cursor: Cursor[Row], identities: Collection[PatientId]) -> tuple
     return tuple(bond for bond in bonds if not bond.pair.isdisjoint(identities))
 
 
+def all_bonds(cursor: Cursor[Row]) -> tuple[Bond, ...]:
+    """All that was said of pairs of patients."""
+    cursor.execute(f"SELECT {BOND} FROM patient_merge")
+    return tuple(_bond(row) for row in cursor.fetchall())
+
+
 def _bond(row: Row) -> Bond:
     pa, pi, ta, ti, precedence, received_at, event_id, control_id, kind, rank, withdrawn, before, after = row
     return Bond(

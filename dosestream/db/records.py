@@ -52,7 +52,7 @@ def decode(codec: Codec, records: Iterable[Record]) -> tuple[list[Decoded], list
     NUL characters (HL7 has an escape for them) are left out of texts: what is named with one is named without
     it everywhere, since PostgreSQL's text cannot hold any.
     """
-    decoded: list[Decoded] = []
+    found: list[Decoded] = []
     stopped: dict[Partition, Stopped] = {}
     for record in sorted(records, key=lambda r: (r.partition, r.offset)):
         if record.partition in stopped:
@@ -61,15 +61,20 @@ def decode(codec: Codec, records: Iterable[Record]) -> tuple[list[Decoded], list
             if record.value is None:
                 raise MalformedRecordError("a record without value")
             event = codec.decode(record.value, CLASS_OF[record.partition.topic])
-            if _has_nul(event):
-                event = type(event).from_datum(stripped(event.to_datum()))
-                record = record._replace(value=codec.encode(event))
-            decoded.append(Decoded(record, event))
+            found.append(decoded(codec, record, event))
         except MalformedRecordError as error:
-            decoded.append(Decoded(record, None, str(error)))
+            found.append(Decoded(record, None, str(error)))
         except UnknownSchemaError as error:
             stopped[record.partition] = Stopped(record.partition, record.offset, str(error))
-    return decoded, list(stopped.values())
+    return found, list(stopped.values())
+
+
+def decoded(codec: Codec, record: Record, event: Event) -> Decoded:
+    """An event that was read from a record, without NUL characters."""
+    if _has_nul(event):
+        event = type(event).from_datum(stripped(event.to_datum()))
+        record = record._replace(value=codec.encode(event))
+    return Decoded(record, event)
 
 
 def _texts(cls: Any) -> Callable[[object], tuple[str, ...]]:

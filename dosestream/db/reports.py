@@ -12,6 +12,7 @@ from dosestream.db.values import iso_time, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import Report
 from dosestream.reconcile.derive import Group
+from dosestream.reconcile.reports import DIGEST
 from dosestream.reconcile.rows import GroupRows, ReportRow
 
 Row = tuple[object, ...]
@@ -32,7 +33,7 @@ def write(
     fresh: list[tuple[int, ReportRow, str]] = []
     for number in spoken:
         for row in derived[number].reports:
-            hashed = hashlib.sha256(orjson.dumps(asdict(row))).hexdigest()[:32]
+            hashed = content_hash(row)
             if before.get((number, row.report_key)) == hashed:
                 del before[number, row.report_key]
             else:
@@ -45,6 +46,26 @@ def write(
         )
     for rows in _in_parts(cursor, fresh):
         _insert(cursor, codec, rows)
+
+
+def content_hash(row: ReportRow) -> str:
+    """What tells whether a row changed."""
+    return hashlib.sha256(orjson.dumps(asdict(row))).hexdigest()[:32]
+
+
+def report_content(row: ReportRow, group: int, text: str | None, hashed: str) -> dict[str, object]:
+    """A row of the table, with the text that the message of `row.text_of` holds."""
+    return {
+        "study_instance_uid": row.study_instance_uid,
+        "accession_number": row.accession_number,
+        "status": row.status,
+        "text": text,
+        "reported_at": iso_time(row.reported_at),
+        "finalized_at": iso_time(row.finalized_at),
+        "report_key": row.report_key,
+        "grp": group,
+        "content_hash": hashed,
+    }
 
 
 def _in_parts(
@@ -79,26 +100,18 @@ def _insert(cursor: Cursor[Row], codec: Codec, rows: Collection[tuple[int, Repor
     if wanted := _told_by(rows):
         cursor.execute("SELECT event_id, value FROM fact WHERE event_id = ANY(%s)", (wanted,))
         texts = {
-            str(event_id): codec.decode(bytes(cast(bytes, value)), Report).text
+            str(event_id): text
             for event_id, value in cursor.fetchall()
+            # Of a report whose text was let go there is a digest.
             if value is not None
+            and not (text := codec.decode(bytes(cast(bytes, value)), Report).text).startswith(DIGEST)
         }
     cursor.execute(
         "INSERT INTO report SELECT * FROM jsonb_populate_recordset(NULL::report, %s::jsonb)",
         (
             without_nul(
                 [
-                    {
-                        "study_instance_uid": row.study_instance_uid,
-                        "accession_number": row.accession_number,
-                        "status": row.status,
-                        "text": texts.get(row.text_of or ""),
-                        "reported_at": iso_time(row.reported_at),
-                        "finalized_at": iso_time(row.finalized_at),
-                        "report_key": row.report_key,
-                        "grp": number,
-                        "content_hash": hashed,
-                    }
+                    report_content(row, number, texts.get(row.text_of or ""), hashed)
                     for number, row, hashed in rows
                 ]
             ),

@@ -17,17 +17,18 @@ from dosestream.db.values import (
     without_nul,
 )
 from dosestream.reconcile.identity import PatientId
-from dosestream.reconcile.rows import DoseSummary, GroupRows, OrderRow, StudyRow
+from dosestream.reconcile.rows import AnomalyRow, DoseSummary, GroupRows, OrderRow, StudyRow
 
 Row = tuple[object, ...]
 JsonRow = dict[str, object]
 
 
-def _hash(row: Mapping[str, object]) -> str:
+def content_hash(row: Mapping[str, object]) -> str:
+    """What tells whether a row changed."""
     return hashlib.sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def _study(row: StudyRow, dose: DoseSummary) -> JsonRow:
+def study_content(row: StudyRow, dose: DoseSummary) -> JsonRow:
     """A row of the table `study`; its modality is the dose report's, else the header's."""
     out: JsonRow = columns(row) | columns(dose)
     out.pop("unread", None)
@@ -41,13 +42,19 @@ def _study(row: StudyRow, dose: DoseSummary) -> JsonRow:
     return out
 
 
-def _order(row: OrderRow) -> JsonRow:
+def order_content(row: OrderRow) -> JsonRow:
+    """A row of the table `imaging_order`."""
     out: JsonRow = columns(row)
     out["scheduled_at"] = iso_time(row.scheduled_at)
     out["ordered_at"] = iso_time(row.ordered_at)
     out["next_due"] = iso_time(row.next_due)
     out["closes_at"] = iso_time(row.closes_at)
     return out
+
+
+def anomaly_content(row: AnomalyRow, group: int) -> JsonRow:
+    """A row of the table `anomaly`."""
+    return {**columns(row), "first_seen_at": iso_time(row.first_seen_at), "grp": group}
 
 
 def write(
@@ -70,11 +77,7 @@ def write(
     _write_orders(cursor, derived, rules_hash)
     steps.write(cursor, derived)
     cursor.execute("DELETE FROM anomaly WHERE grp = ANY(%s::bigint[])", (groups,))
-    anomalies = [
-        {**columns(row), "first_seen_at": iso_time(row.first_seen_at), "grp": group}
-        for group, rows in derived.items()
-        for row in rows.anomalies
-    ]
+    anomalies = [anomaly_content(row, group) for group, rows in derived.items() for row in rows.anomalies]
     _insert(cursor, "anomaly", anomalies)
     pairs = _dependencies(patients)
     cursor.execute(
@@ -120,11 +123,11 @@ def _write_studies(
         for link in found.links:
             by_study[link.study_instance_uid].append(columns(link))
         for row in found.studies:
-            content = _study(row, doses.get(row.study_instance_uid, DoseSummary()))
+            content = study_content(row, doses.get(row.study_instance_uid, DoseSummary()))
             answered = by_study[row.study_instance_uid]
-            content_hash = _hash({"study": content, "orders": answered})
+            hashed = content_hash({"study": content, "orders": answered})
             known = before.pop(row.study_instance_uid, None)
-            if known is not None and known[0] == content_hash and known[2] == rules_hash:
+            if known is not None and known[0] == hashed and known[2] == rules_hash:
                 continue
             revision = 1 if known is None else known[1] + 1
             rows.append(
@@ -133,7 +136,7 @@ def _write_studies(
                     "revision": revision,
                     "rules_hash": rules_hash,
                     "grp": group,
-                    "content_hash": content_hash,
+                    "content_hash": hashed,
                 }
             )
             links += answered
@@ -177,12 +180,12 @@ def _write_orders(cursor: Cursor[Row], derived: Mapping[int, GroupRows], rules_h
     keep: list[tuple[int, str]] = []
     for group, found in derived.items():
         for row in found.orders:
-            content = _order(row)
-            content_hash = _hash(content)
-            if before.get((group, row.row_key)) == content_hash:
+            content = order_content(row)
+            hashed = content_hash(content)
+            if before.get((group, row.row_key)) == hashed:
                 keep.append((group, row.row_key))
             else:
-                rows.append({**content, "grp": group, "content_hash": content_hash, "rules_hash": rules_hash})
+                rows.append({**content, "grp": group, "content_hash": hashed, "rules_hash": rules_hash})
     cursor.execute(
         "DELETE FROM imaging_order WHERE grp = ANY(%s::bigint[]) AND (grp, row_key) NOT IN "
         "(SELECT * FROM unnest(%s::bigint[], %s::text[]))",

@@ -19,7 +19,7 @@ NAMES: Final = ("patient_name", "performing_physician", "requesting_physician", 
 def write(cursor: Cursor[Row], derived: Mapping[int, GroupRows]) -> None:
     """Bring the steps of these groups up to what was derived."""
     wanted = {
-        (group, row.row_key, row.step_key): _content(row)
+        (group, row.row_key, row.step_key): step_content(row)
         for group, found in derived.items()
         for row in found.steps
     }
@@ -47,7 +47,8 @@ def write(cursor: Cursor[Row], derived: Mapping[int, GroupRows]) -> None:
         )
 
 
-def _content(row: StepRow) -> dict[str, object]:
+def step_content(row: StepRow) -> dict[str, object]:
+    """A row of the table, its group left out."""
     out = columns(row)
     out["scheduled_at"] = iso_time(row.scheduled_at)
     out["ordered_at"] = iso_time(row.ordered_at)

@@ -26,6 +26,7 @@ NAMES = (
     "dose",
     "alert",
     "audit",
+    "snapshot",
 )
 
 

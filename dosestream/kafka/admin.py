@@ -1,5 +1,7 @@
 """Topics made as the table says."""
 
+from collections.abc import Mapping
+
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AdminClient,
@@ -71,6 +73,35 @@ def _raise_limits(admin: AdminClient, names: list[str], kafka: KafkaSettings, ti
     resources = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry]) for name in small]
     for future in admin.incremental_alter_configs(resources).values() if resources else ():
         future.result(timeout=timeout_s)
+
+
+def set_retention(kafka: KafkaSettings, wanted: Mapping[str, int], timeout_s: float = 10.0) -> dict[str, int]:
+    """Let topics keep their records for so many milliseconds (-1 for ever); returns those that were changed.
+
+    Raises:
+        BrokerAwayError: the broker did not answer.
+    """
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 3})
+    name = "retention.ms"
+    try:
+        asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in wanted])
+        held = {one.name: int(future.result(timeout=timeout_s)[name].value) for one, future in asked.items()}
+        changed = {topic: limit for topic, limit in wanted.items() if held[topic] != limit}
+        resources = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                topic,
+                incremental_configs=[
+                    ConfigEntry(name, str(limit), incremental_operation=AlterConfigOpType.SET)
+                ],
+            )
+            for topic, limit in changed.items()
+        ]
+        for future in admin.incremental_alter_configs(resources).values() if resources else ():
+            future.result(timeout=timeout_s)
+    except KafkaException as error:
+        raise BrokerAwayError(f"Kafka at {kafka.bootstrap} does not answer: {error}") from error
+    return changed
 
 
 def publish_schemas(kafka: KafkaSettings, timeout_s: float = 10.0) -> None:

@@ -23,6 +23,14 @@ class RetentionError(ReadError):
     """Records that were still to be applied are no longer in the topic: data was lost to retention."""
 
 
+def lost(partition: Partition, start: int, low: int) -> RetentionError:
+    """The error of a partition that is held from `low` on only."""
+    return RetentionError(
+        f"{partition.topic}[{partition.number}]: offsets {start} to {low} are no longer held: "
+        "restore the topic from its archive, or accept the loss by setting the ledger forward"
+    )
+
+
 class PartitionReader:
     """Reads stretches by `assign`, outside any consumer group's assignment."""
 
@@ -63,10 +71,7 @@ class PartitionReader:
         """
         low, _ = self.watermarks(partition)
         if start < low:
-            raise RetentionError(
-                f"{partition.topic}[{partition.number}]: offsets {start} to {low} are no longer held: "
-                "restore the topic from its archive, or accept the loss by setting the ledger forward"
-            )
+            raise lost(partition, start, low)
         where = TopicPartition(partition.topic, partition.number, start)
         self._consumer.assign([where])
         try:

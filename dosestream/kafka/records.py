@@ -16,3 +16,11 @@ class Record(NamedTuple):
     partition: Partition
     offset: int
     value: bytes | None
+
+
+class Pointer(NamedTuple):
+    """Where the snapshot of an entity lies: its key, partition and offset of the snapshot topic."""
+
+    entity: str
+    partition: int
+    offset: int

@@ -74,7 +74,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     _keyed(Topic.STUDY, "study"),
     _keyed(Topic.DECISION, "decision"),
     TopicSpec(Topic.CLOCK, 1, 1, 7 * DAY_MS, "clock"),
-    _keyed(Topic.SNAPSHOT, None, compacted=True),
+    _keyed(Topic.SNAPSHOT, "snapshot", compacted=True),
     _keyed(Topic.DOSE, "dose", compacted=True, tombstone_ms=30 * DAY_MS),
     _keyed(Topic.ALERT, "alert", compacted=True, tombstone_ms=30 * DAY_MS),
     TopicSpec(Topic.REJECTED, 1, 3, 3 * 365 * DAY_MS, "rejection"),

@@ -10,26 +10,34 @@ holds no rows and no outcome, only what can still decide one:
   decision is withdrawn, as the first receipt of a value that comes back, or when a repeat with an earlier
   receipt decides a tie; and an identifier named once goes on joining its group.
 
-Joining two snapshots is commutative, associative and idempotent. A record is JSON, one an entity.
+Joining two snapshots is commutative, associative and idempotent. Of patients the folds and bonds stay in the dose
+database; of facts the topic has one record an entity: the events as their topics hold them, with their first receipts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-import orjson
-
-from dosestream.events.records import CLASSES, Appointment, Decision, Order, Patient, Report, Study
+from dosestream.events.codec import Codec, MalformedRecordError
+from dosestream.events.records import (
+    CLASSES,
+    Appointment,
+    Decision,
+    EntitySnapshot,
+    Order,
+    Patient,
+    Report,
+    SnapshotFact,
+    Study,
+)
 from dosestream.reconcile.appointments import appointment_keys
-from dosestream.reconcile.bonds import Bond, Kind, bonds_of
+from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.decisions import decision_keys
-from dosestream.reconcile.facts import order_keys
-from dosestream.reconcile.fold import Fold, Rank, merge
+from dosestream.reconcile.facts import order_keys, study_keys
+from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import demographics_of
 from dosestream.reconcile.reports import report_keys
 from dosestream.reconcile.rules import Rules
-from dosestream.reconcile.version import Precedence, Version
 
 Fact = Order | Appointment | Study | Decision | Report
 CLASS_NAME = {cls: name for name, cls in CLASSES.items()}
@@ -97,65 +105,52 @@ def _once(facts: Iterable[Fact]) -> dict[str, Fact]:
     return first
 
 
-def records(state: Snapshot, rules: Rules) -> Iterator[tuple[str, bytes]]:
-    """The snapshot as records of a compacted topic: entity and its state."""
-    entities: dict[str, dict[str, list[Any]]] = {}
-
-    def of(entity: str) -> dict[str, list[Any]]:
-        return entities.setdefault(entity, {"folds": [], "bonds": [], "facts": []})
-
-    for identity, fold in state.folds.items():
-        of(_patient(identity))["folds"].append([identity, fold])
-    for one in state.bonds.values():
-        of(_patient(one.prior))["bonds"].append(one)
-    for fact in state.facts.values():
-        of(_entity(fact, rules))["facts"].append([CLASS_NAME[type(fact)], fact.to_datum()])
-    for entity, parts in sorted(entities.items()):
-        yield entity, orjson.dumps(parts, default=list, option=orjson.OPT_SORT_KEYS)
+def keys_of(fact: Fact, rules: Rules) -> list[str]:
+    """The identifiers that connect a fact to its group; none where it names nothing."""
+    if isinstance(fact, Study):
+        return study_keys(fact, rules)
+    if isinstance(fact, Order):
+        return order_keys(fact, rules)
+    if isinstance(fact, Appointment):
+        return appointment_keys(fact, rules)
+    if isinstance(fact, Report):
+        return report_keys(fact, rules)
+    return decision_keys(fact, rules)
 
 
-def _patient(identity: PatientId) -> str:
-    return f"patient|{identity.authority}|{identity.value}"
-
-
-def _entity(fact: Fact, rules: Rules) -> str:
-    """What a fact is filed under: its study, else the first identifier it names, else itself."""
+def entity_of(fact: Fact, keys: list[str]) -> str:
+    """What a fact is filed under: its study, else the first identifier it names, else itself. It never changes, so
+    a later record of an entity takes the place of the one before it."""
     if isinstance(fact, Study):
         return f"study|{fact.study_instance_uid}"
-    if isinstance(fact, Order):
-        keys = order_keys(fact, rules)
-    elif isinstance(fact, Appointment):
-        keys = appointment_keys(fact, rules)
-    elif isinstance(fact, Report):
-        keys = report_keys(fact, rules)
-    else:
-        keys = decision_keys(fact, rules)
     return f"{CLASS_NAME[type(fact)]}|{keys[0] if keys else fact.event_id}"
 
 
-def read(values: Iterable[bytes]) -> Snapshot:
-    """The snapshot of these records, of one or of several entities.
+def entities(kept: Iterable[tuple[str, SnapshotFact]]) -> list[EntitySnapshot]:
+    """Facts by the entities they are filed under, as records of the topic."""
+    found: dict[str, list[SnapshotFact]] = {}
+    for entity, fact in kept:
+        found.setdefault(entity, []).append(fact)
+    return [
+        EntitySnapshot(entity=entity, facts=tuple(sorted(facts, key=lambda f: f.event_id)))
+        for entity, facts in sorted(found.items())
+    ]
+
+
+def fact_of(kept: SnapshotFact, codec: Codec) -> Fact:
+    """A fact as it was first heard.
 
     Raises:
-        ValueError: a record is no JSON of a snapshot.
+        MalformedRecordError: it is none.
+        UnknownSchemaError: it was written with a schema that is not known here.
     """
-    folds: dict[PatientId, Fold] = {}
-    bonds: list[Bond] = []
-    facts: list[Fact] = []
-    for value in values:
-        parts = orjson.loads(value)
-        try:
-            for (authority, identifier), fold in parts["folds"]:
-                identity = PatientId(authority, identifier)
-                folds[identity] = merge(folds.get(identity, {}), fold)
-            bonds += [_bond(one) for one in parts["bonds"]]
-            facts += [CLASSES[name].from_datum(datum) for name, datum in parts["facts"]]  # type: ignore[misc]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"no snapshot record: {error!r}") from error
-    return Snapshot(folds, _first_bonds(bonds), _once(facts))
+    cls = CLASSES.get(kept.kind)
+    if cls is None or not issubclass(cls, Fact):
+        raise MalformedRecordError(f"no kind of fact: {kept.kind!r}")
+    fact = codec.decode(kept.value, cls)
+    return fact if fact.received_at == kept.received_at else replace(fact, received_at=kept.received_at)
 
 
-def _bond(parts: list[Any]) -> Bond:
-    prior, target, (precedence, received_at, event_id), control_id, kind, rank, *rest = parts
-    version = Version(Precedence(*precedence), received_at, event_id)
-    return Bond(PatientId(*prior), PatientId(*target), version, control_id, Kind(kind), Rank(rank), *rest)
+def facts_of(snapshots: Iterable[EntitySnapshot], codec: Codec) -> Iterator[Fact]:
+    """The facts of entities; raises as `fact_of`."""
+    return (fact_of(kept, codec) for one in snapshots for kept in one.facts)

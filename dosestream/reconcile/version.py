@@ -38,6 +38,13 @@ class Version(NamedTuple):
     event_id: str
 
 
+def is_ahead(event: Dated, tolerance_us: int) -> bool:
+    """Whether an event is dated past its receipt and the tolerance, so that its receipt decides its version."""
+    latest = event.received_at + tolerance_us
+    said, sent = event.event_time, event.message_time
+    return (said is not None and said > latest) or (sent is not None and sent > latest)
+
+
 def precedence_of(event: Dated, tolerance_us: int, lifecycle: int | None = None) -> Precedence:
     """Precedence of an event; lifecycle is the order-lifecycle rank where it is an order.
 

@@ -22,7 +22,7 @@ from dosestream.settings.mapping import (
     rule_mistakes,
     unknown_sources,
 )
-from dosestream.settings.sections import DicomTlsSettings, Settings, TlsSettings
+from dosestream.settings.sections import DicomTlsSettings, RetentionSettings, Settings, TlsSettings
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "on_violation": ("flag", "reject"),
@@ -92,6 +92,24 @@ def _is_zone(name: str) -> bool:
 STATUSES = ("SCHEDULED", "ARRIVED", "STARTED", "COMPLETED", "CANCELED", "DISCONTINUED", "ON_HOLD")
 
 
+def _days(value: object) -> str | None:
+    return (
+        None if isinstance(value, int) and 0 <= value <= 36500 else "is no number of days: 0 keeps for ever"
+    )
+
+
+def _hour(value: object) -> str | None:
+    return None if isinstance(value, int) and 0 <= value <= 23 else "is no hour of the day: 0 to 23"
+
+
+def _retention_mistakes(kept: RetentionSettings) -> list[tuple[tuple[str, ...], str]]:
+    if kept.unsettled_days and not kept.facts_days <= kept.unsettled_days:
+        return [
+            (("unsettled_days",), "'unsettled_days' is shorter than 'facts_days': it is the longer limit")
+        ]
+    return []
+
+
 def _release(value: object) -> str | None:
     return None if value in (1, 2) else "is no release of MLLP: 1 or 2"
 
@@ -143,12 +161,26 @@ CHECKS: dict[str, Callable[[object], str | None]] = {
     "allow": _network,
     "peers": _network,
     "commitment": _address,
+    **dict.fromkeys(
+        (
+            "facts_days",
+            "unsettled_days",
+            "message_index_days",
+            "report_text_days",
+            "quarantine_days",
+            "rejected_days",
+            "audit_days",
+        ),
+        _days,
+    ),
+    "hour": _hour,
 }
 
 # What a table must be as a whole: by its class, the keys of the mistake and a sentence.
 WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
     CodeMapSettings: code_map_mistakes,
     ProfileSettings: profile.mistakes,
+    RetentionSettings: _retention_mistakes,
     RuleSettings: rule_mistakes,
     TlsSettings: _tls_mistakes,
     AlertSettings: thresholds.mistakes,

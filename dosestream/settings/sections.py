@@ -306,6 +306,27 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """How long what is kept for its facts stays, in days; 0 for ever. Rows that are derived always stay."""
+
+    # Facts of a group, after the newest of its study times, schedules and receipts: they go to the snapshot topic.
+    facts_days: int = 730
+    # The same of groups in which something is open (waiting, ambiguous, in conflict, provisional, overdue).
+    unsettled_days: int = 0
+    # Rows of the message index whose facts are gone, after receipt.
+    message_index_days: int = 730
+    # Texts of reports, after they were reported: of what goes only a digest stays.
+    report_text_days: int = 0
+    # Records that could not be read.
+    quarantine_days: int = 365
+    # The topics of rejected messages and of the audit trail, after they were written.
+    rejected_days: int = 1095
+    audit_days: int = 1095
+    # When the service cleans up, by the site's clock.
+    hour: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything, as frozen values."""
 
@@ -329,6 +350,7 @@ class Settings:
     # High dose, and diagnostic reference levels.
     alert: AlertSettings = field(default_factory=AlertSettings)
     reference_level: tuple[ReferenceLevelSettings, ...] = ()
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     # "ORC-1_ORC-5" to status, over the default table of dosestream/reconcile/status.py.
     order_status: Mapping[str, str] = field(default_factory=dict)
     # Status to the statuses that may follow it, blanks between, over the default table there.

@@ -170,7 +170,7 @@ class EngineProcess:
 def _serve(make: Callable[[], Engine], pipe: Connection, theirs: Connection, parent: int) -> None:
     """What the engine's process does until it is closed or the service's process is gone."""
     theirs.close()
-    _die_with(parent)
+    die_with(parent)
     # Ctrl-C reaches both processes: the service's closes this one in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     waiting: SimpleQueue[Request] = SimpleQueue()
@@ -191,7 +191,8 @@ def _serve(make: Callable[[], Engine], pipe: Connection, theirs: Connection, par
         pipe.close()
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
+    """Let the system end this process with the one that made it, also where that was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,14 +15,17 @@ from dosestream.db.apply import (
     Applied,
     apply,
     derive_dirty,
-    enter_live_generation,
     mark_other_rules,
 )
+from dosestream.db.facts import ForgottenError
+from dosestream.db.generations import Generation, enter
 from dosestream.db.ledger import Hole, HoleError
 from dosestream.db.records import Decoded, decode
+from dosestream.db.snapshots import recall
 from dosestream.events.codec import Codec
 from dosestream.kafka.reader import PartitionReader, ReadError, RetentionError
 from dosestream.kafka.records import Partition, Record
+from dosestream.kafka.snapshots import SnapshotReader
 from dosestream.kafka.topics import FACTS, Topic
 from dosestream.reconcile.rules import Rules
 from dosestream.settings import Settings
@@ -79,13 +82,20 @@ def _before(
 
 
 class Engine:
-    """Applies records to the dose database on one connection; thread-safe, one transaction at a time."""
+    """Applies records to the dose database on one connection; thread-safe, one transaction at a time.
 
-    def __init__(self, settings: Settings, codec: Codec, rules: Rules) -> None:
+    To the live generation, whichever that is at each transaction, or to the one that is named.
+    """
+
+    def __init__(
+        self, settings: Settings, codec: Codec, rules: Rules, generation: Generation | None = None
+    ) -> None:
         self._settings, self._codec, self._rules = settings, codec, rules
+        self._generation = generation
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._reader = PartitionReader(settings.kafka)
+        self._snapshots = SnapshotReader(settings.kafka, codec)
         self.stopping = threading.Event()
         self.applied = self.transactions = self.restarts = 0
         # Whether more groups may wait to be derived again than the last lot had.
@@ -106,11 +116,11 @@ class Engine:
                 for partition in self._reader.partitions(topic)
             }
             with self._connect().transaction(), self._connect().cursor() as cursor:
-                enter_live_generation(cursor)
+                enter(cursor, self._generation)
                 ledger.begin(cursor, low)
                 if reference_levels.load(cursor, self._settings.reference_level):
                     log.info("%d reference levels loaded", len(self._settings.reference_level))
-            mark_other_rules(self._connect(), self._rules)
+            mark_other_rules(self._connect(), self._rules, self._generation)
 
         self._insist(begin)
         self.owing = True
@@ -120,7 +130,7 @@ class Engine:
 
         def read() -> dict[Partition, int]:
             with self._connect().transaction(), self._connect().cursor() as cursor:
-                enter_live_generation(cursor)
+                enter(cursor, self._generation)
                 return ledger.read(cursor)
 
         return self._insist(read)
@@ -168,7 +178,22 @@ class Engine:
         return applied
 
     def _apply(self, batch: Sequence[Decoded], covered: Sequence[Hole]) -> Applied:
-        return self._insist(lambda: apply(self._connect(), self._codec, self._rules, batch, covered))
+        return self._remembering(
+            lambda: apply(self._connect(), self._codec, self._rules, batch, covered, self._generation)
+        )
+
+    def _remembering(self, work: Callable[[], T]) -> T:
+        """Do the work; where it needs facts that were let go, they come back first."""
+        while True:
+            try:
+                return self._insist(work)
+            except ForgottenError as let_go:
+                self._recall(let_go.entities)
+
+    def _recall(self, entities: Collection[str]) -> None:
+        self._insist(
+            lambda: recall(self._connect(), self._codec, entities, self._snapshots.fetch, self._generation)
+        )
 
     def catch_up(self, partitions: Iterable[Partition]) -> None:
         """Read and apply what lies between the ledger and the end of these partitions: idle tails."""
@@ -196,8 +221,10 @@ class Engine:
         def restarted() -> None:
             self.restarts += 1
 
-        groups = self._insist(
-            lambda: derive_dirty(self._connect(), self._codec, self._rules, limit, restarted)
+        groups = self._remembering(
+            lambda: derive_dirty(
+                self._connect(), self._codec, self._rules, limit, restarted, self._generation
+            )
         )
         self.transactions += groups > 0
         self.owing = groups >= limit
@@ -237,6 +264,7 @@ class Engine:
             if self._connection is not None:
                 self._connection.close()
             self._reader.close()
+            self._snapshots.close()
 
     def _decode(self, records: Iterable[Record]) -> tuple[list[Decoded], dict[Partition, int]]:
         """Records as events, and the offsets at which partitions stop."""

@@ -2,19 +2,58 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import orjson
 from histories import IN_ORDER, RULES, Event, Plan
 from memory import MemoryReconciler
 
-from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
+from dosestream.events.codec import Codec
+from dosestream.events.records import (
+    Appointment,
+    Clock,
+    Decision,
+    EntitySnapshot,
+    Order,
+    Patient,
+    Report,
+    SnapshotFact,
+    Study,
+)
 from dosestream.reconcile.rules import Rules
-from dosestream.reconcile.snapshot import Snapshot, read, records
+from dosestream.reconcile.snapshot import (
+    CLASS_NAME,
+    Fact,
+    Snapshot,
+    entities,
+    entity_of,
+    facts_of,
+    keys_of,
+)
 
 Maker = Callable[[Rules], MemoryReconciler]
 Taker = Callable[[Sequence[Patient | Order | Study | Appointment | Decision | Report], Rules], Snapshot]
+
+
+CODEC = Codec()
+
+
+def records_of(facts: Iterable[Fact]) -> list[bytes]:
+    """Facts as records of the snapshot topic. The value may be of a later receipt."""
+    kept = (
+        (
+            entity_of(fact, keys_of(fact, RULES)),
+            SnapshotFact(
+                event_id=fact.event_id,
+                kind=CLASS_NAME[type(fact)],
+                received_at=fact.received_at,
+                value=CODEC.encode(replace(fact, received_at=fact.received_at + 1)),
+            ),
+        )
+        for fact in facts
+    )
+    return [CODEC.encode(one) for one in entities(kept)]
 
 
 def played(make: Maker, history: Sequence[Event], plan: Plan) -> Counter[bytes]:
@@ -68,7 +107,7 @@ def a_snapshot_and_what_follows_are_the_whole(
     make: Maker, take: Taker, history: Sequence[Event], plan: Plan
 ) -> None:
     """`derive(snapshot(F) + G) = derive(F + G)`: whatever is a snapshot's and whatever comes later, repeats of
-    what the snapshot holds among it. The snapshot goes through its records."""
+    what the snapshot holds among it. Its facts go through the records of the topic."""
     # A snapshot keeps no first receipts of ADT messages.
     plan = replace(plan, ahead_again=False)
     told = [item.event for batch in plan.told(history) for item in batch if isinstance(item.event, Event)]
@@ -76,7 +115,9 @@ def a_snapshot_and_what_follows_are_the_whole(
     before = [
         e for e in told[:cut] if isinstance(e, Patient | Order | Study | Appointment | Decision | Report)
     ]
-    kept = read([value for _, value in records(take(before, RULES), RULES)])
+    kept = take(before, RULES)
+    read = facts_of((CODEC.decode(value, EntitySnapshot) for value in records_of(kept.facts.values())), CODEC)
+    kept = replace(kept, facts={fact.event_id: fact for fact in read})
     reconciler = make(RULES)
     reconciler.restore(kept)
     later = [e for e in told[:cut] if isinstance(e, Clock)] + told[cut:]

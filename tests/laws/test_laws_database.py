@@ -62,7 +62,7 @@ def empty(connection: Connection) -> None:
 def played(connection: Connection, history: Sequence[Event], plan: Plan) -> Rows:
     """The public rows after a history was told by a plan."""
     empty(connection)
-    batches = [[_whole(item) for item in batch] for batch in plan.told(history)]
+    batches = [[whole(item) for item in batch] for batch in plan.told(history)]
     with connection.transaction(), connection.cursor() as cursor:
         enter_live_generation(cursor)
         begin(cursor, {item.record.partition: 0 for batch in batches for item in batch})
@@ -72,6 +72,11 @@ def played(connection: Connection, history: Sequence[Event], plan: Plan) -> Rows
             derive_dirty(connection, CODEC, RULES, 2)
     while derive_dirty(connection, CODEC, RULES, 2):
         pass
+    return public_rows(connection)
+
+
+def public_rows(connection: Connection) -> Rows:
+    """What the views show."""
     found: Rows = {}
     for table in TABLES:
         cursor = connection.execute(f"SELECT * FROM dose.{table}")
@@ -83,7 +88,7 @@ def played(connection: Connection, history: Sequence[Event], plan: Plan) -> Rows
     return found
 
 
-def _whole(item: Decoded) -> Decoded:
+def whole(item: Decoded) -> Decoded:
     assert item.event is not None
     return Decoded(item.record._replace(value=CODEC.encode(item.event)), item.event)
 

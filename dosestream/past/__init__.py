@@ -1,0 +1,1 @@
+"""What the dose database said at a time, and which message changed it: answered from the topics alone."""

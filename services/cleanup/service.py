@@ -1,0 +1,121 @@
+"""Cleanup as a service: once a day at the site's hour, or once and no more."""
+
+import logging
+import signal
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import FrameType
+from zoneinfo import ZoneInfo
+
+import psycopg
+
+from dosestream import ready
+from dosestream.events.codec import Codec
+from dosestream.kafka.admin import BrokerAwayError, set_retention
+from dosestream.kafka.codec import codec_for
+from dosestream.kafka.publisher import PublishError
+from dosestream.kafka.reader import ReadError
+from dosestream.kafka.snapshots import SnapshotReader, SnapshotWriter
+from dosestream.kafka.topics import DAY_MS, FOR_EVER, Topic
+from dosestream.reconcile.rules import rules_from
+from dosestream.settings import Settings
+from services.cleanup.forget import Tally
+from services.cleanup.run import BusyError, Run, StoppedError
+
+log = logging.getLogger("dosestream.cleanup")
+
+# With a server away the day's run is tried again so much later.
+AGAIN_S = 300.0
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PublishError, ReadError, BrokerAwayError)
+
+
+def next_run(now: datetime, hour: int, zone: str) -> datetime:
+    """The next full `hour` after `now`, by the clock of the zone."""
+    here = now.astimezone(ZoneInfo(zone))
+    today = here.replace(hour=hour, minute=0, second=0, microsecond=0)
+    return today if today > here else today + timedelta(days=1)
+
+
+def topic_limits(settings: Settings) -> dict[str, int]:
+    """Topics whose records go by their age alone, and after how many milliseconds."""
+    days: Mapping[Topic, int] = {
+        Topic.REJECTED: settings.retention.rejected_days,
+        Topic.AUDIT: settings.retention.audit_days,
+    }
+    return {str(topic): limit * DAY_MS if limit else FOR_EVER for topic, limit in days.items()}
+
+
+def clean(settings: Settings, stopping: threading.Event, *, dry: bool) -> Tally:
+    """One run.
+
+    Raises:
+        BusyError: another one is under way.
+        StoppedError: `stopping` was set.
+        any of AWAY: a server is away; what was done stays done.
+    """
+
+    def pause(seconds: float) -> None:
+        if stopping.wait(seconds):
+            raise StoppedError("asked to stop")
+
+    codec: Codec = codec_for(settings.kafka)
+    writer = SnapshotWriter(settings.kafka, codec, settings.site.patient_key_secret.encode())
+    reader = SnapshotReader(settings.kafka, codec)
+    try:
+        run = Run(
+            connect=lambda: psycopg.connect(settings.postgres.url, autocommit=True),
+            codec=codec,
+            rules=rules_from(settings),
+            retention=settings.retention,
+            writer=writer,
+            fetch=reader.fetch,
+            pause=pause,
+        )
+        tally = run.once(dry=dry)
+        if not dry:
+            set_retention(settings.kafka, topic_limits(settings))
+        return tally
+    finally:
+        writer.close()
+        reader.close()
+
+
+def run(settings: Settings) -> int:
+    """Clean up every day until SIGTERM or SIGINT. Returns the exit code."""
+    stopping = threading.Event()
+    _stop_on_signals(stopping)
+    ready.announce({"hour": settings.retention.hour})
+    again = False
+    while True:
+        now = datetime.now(tz=ZoneInfo("UTC"))
+        due = next_run(now, settings.retention.hour, settings.site.timezone or "UTC")
+        wait = AGAIN_S if again else (due - now).total_seconds()
+        log.info("cleaning up in %.0f minutes", wait / 60)
+        if stopping.wait(wait):
+            return 0
+        again = False
+        try:
+            clean(settings, stopping, dry=False)
+        except StoppedError:
+            return 0
+        except BusyError as busy:
+            log.warning("%s: this run is left out", busy)
+        except AWAY as away:
+            log.warning("a server is away, tried again later: %s", str(away).strip().splitlines()[0])
+            again = True
+
+
+def once(settings: Settings, *, dry: bool) -> Tally:
+    """One run in the foreground, ended by SIGTERM or SIGINT; raises as `clean`."""
+    stopping = threading.Event()
+    _stop_on_signals(stopping)
+    return clean(settings, stopping, dry=dry)
+
+
+def _stop_on_signals(stopping: threading.Event) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

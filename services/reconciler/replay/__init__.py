@@ -1,0 +1,1 @@
+"""Replay: a generation of tables built anew from the topics, in bulk."""
