@@ -19,13 +19,13 @@ class RawMessage:
     message_type: str
     received_at: int
     transport: str
-    peer: str = ''
-    called: str = ''
-    transfer_syntax: str = ''
+    peer: str = ""
+    called: str = ""
+    transfer_syntax: str = ""
     content_hash: str
-    answer: str = 'AA'
+    answer: str = "AA"
     body: bytes
-    refused: str = ''
+    refused: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "RawMessage":
@@ -54,7 +54,7 @@ class Identifier:
 
     authority: str
     value: str
-    type_code: str = ''
+    type_code: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "Identifier":
@@ -73,9 +73,9 @@ class Demographics:
     """A patient as one message names it. Text fields follow HL7: empty says nothing, two double quotes ("") say "cleared", anything else is the value."""
 
     identifiers: tuple[Identifier, ...] = ()
-    name: str = ''
-    birth_date: str = ''
-    sex: str = ''
+    name: str = ""
+    birth_date: str = ""
+    sex: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "Demographics":
@@ -105,9 +105,9 @@ class Patient:
     received_at: int
     raw_partition: int
     raw_offset: int
-    message_type: str = ''
+    message_type: str = ""
     event_time: int | None = None
-    event_time_path: str = ''
+    event_time_path: str = ""
     message_time: int | None = None
     sequence_number: int | None = None
     paths: dict[str, str] = dataclass_field(default_factory=dict)
@@ -115,12 +115,12 @@ class Patient:
     trigger: str
     patient: Demographics
     prior_identifiers: tuple[Identifier, ...] = ()
-    prior_visit_number: str = ''
-    visit_number: str = ''
-    visit_authority: str = ''
-    patient_class: str = ''
-    location: str = ''
-    referring_physician: str = ''
+    prior_visit_number: str = ""
+    visit_number: str = ""
+    visit_authority: str = ""
+    patient_class: str = ""
+    location: str = ""
+    referring_physician: str = ""
     admitted_at: int | None = None
 
     @classmethod
@@ -171,50 +171,50 @@ class Order:
     received_at: int
     raw_partition: int
     raw_offset: int
-    message_type: str = ''
+    message_type: str = ""
     event_time: int | None = None
-    event_time_path: str = ''
+    event_time_path: str = ""
     message_time: int | None = None
     sequence_number: int | None = None
     paths: dict[str, str] = dataclass_field(default_factory=dict)
     control_code: str
-    order_status: str = ''
+    order_status: str = ""
     patient: Demographics | None = None
-    placer_order_number: str = ''
-    placer_issuer: str = ''
-    filler_order_number: str = ''
-    filler_issuer: str = ''
-    placer_group_number: str = ''
-    accession_number: str = ''
-    accession_issuer: str = ''
-    requested_procedure_id: str = ''
-    scheduled_step_id: str = ''
-    study_instance_uid: str = ''
-    modality: str = ''
-    procedure_code: str = ''
-    procedure_scheme: str = ''
-    procedure_meaning: str = ''
-    step_code: str = ''
-    step_scheme: str = ''
-    step_meaning: str = ''
+    placer_order_number: str = ""
+    placer_issuer: str = ""
+    filler_order_number: str = ""
+    filler_issuer: str = ""
+    placer_group_number: str = ""
+    accession_number: str = ""
+    accession_issuer: str = ""
+    requested_procedure_id: str = ""
+    scheduled_step_id: str = ""
+    study_instance_uid: str = ""
+    modality: str = ""
+    procedure_code: str = ""
+    procedure_scheme: str = ""
+    procedure_meaning: str = ""
+    step_code: str = ""
+    step_scheme: str = ""
+    step_meaning: str = ""
     scheduled_at: int | None = None
     scheduled_cleared: bool = False
     ordered_at: int | None = None
-    priority: str = ''
-    reason: str = ''
-    referring_physician: str = ''
-    requesting_physician: str = ''
-    performing_physician: str = ''
-    station_name: str = ''
-    station_location: str = ''
-    station_ae_title: str = ''
-    weight_kg: str = ''
-    height_m: str = ''
-    allergies: str = ''
-    patient_state: str = ''
-    visit_number: str = ''
-    visit_authority: str = ''
-    location: str = ''
+    priority: str = ""
+    reason: str = ""
+    referring_physician: str = ""
+    requesting_physician: str = ""
+    performing_physician: str = ""
+    station_name: str = ""
+    station_location: str = ""
+    station_ae_title: str = ""
+    weight_kg: str = ""
+    height_m: str = ""
+    allergies: str = ""
+    patient_state: str = ""
+    visit_number: str = ""
+    visit_authority: str = ""
+    location: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "Order":
@@ -290,26 +290,26 @@ class Appointment:
     received_at: int
     raw_partition: int
     raw_offset: int
-    message_type: str = ''
+    message_type: str = ""
     event_time: int | None = None
-    event_time_path: str = ''
+    event_time_path: str = ""
     message_time: int | None = None
     sequence_number: int | None = None
     paths: dict[str, str] = dataclass_field(default_factory=dict)
     trigger: str
     patient: Demographics | None = None
-    placer_appointment_id: str = ''
-    filler_appointment_id: str = ''
-    placer_order_number: str = ''
-    filler_order_number: str = ''
-    accession_number: str = ''
-    status: str = ''
-    procedure_code: str = ''
-    procedure_scheme: str = ''
-    procedure_meaning: str = ''
+    placer_appointment_id: str = ""
+    filler_appointment_id: str = ""
+    placer_order_number: str = ""
+    filler_order_number: str = ""
+    accession_number: str = ""
+    status: str = ""
+    procedure_code: str = ""
+    procedure_scheme: str = ""
+    procedure_meaning: str = ""
     scheduled_at: int | None = None
-    location: str = ''
-    personnel: str = ''
+    location: str = ""
+    personnel: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "Appointment":
@@ -361,30 +361,30 @@ class Report:
     received_at: int
     raw_partition: int
     raw_offset: int
-    message_type: str = ''
+    message_type: str = ""
     event_time: int | None = None
-    event_time_path: str = ''
+    event_time_path: str = ""
     message_time: int | None = None
     sequence_number: int | None = None
     paths: dict[str, str] = dataclass_field(default_factory=dict)
     trigger: str
     patient: Demographics | None = None
-    placer_order_number: str = ''
-    filler_order_number: str = ''
-    accession_number: str = ''
-    study_instance_uid: str = ''
-    procedure_code: str = ''
-    procedure_scheme: str = ''
-    procedure_meaning: str = ''
-    status: str = ''
-    text: str = ''
-    author: str = ''
+    placer_order_number: str = ""
+    filler_order_number: str = ""
+    accession_number: str = ""
+    study_instance_uid: str = ""
+    procedure_code: str = ""
+    procedure_scheme: str = ""
+    procedure_meaning: str = ""
+    status: str = ""
+    text: str = ""
+    author: str = ""
     reported_at: int | None = None
-    placer_issuer: str = ''
-    filler_issuer: str = ''
-    accession_issuer: str = ''
-    document_number: str = ''
-    parent_document_number: str = ''
+    placer_issuer: str = ""
+    filler_issuer: str = ""
+    accession_issuer: str = ""
+    document_number: str = ""
+    parent_document_number: str = ""
     attachments: int = 0
 
     @classmethod
@@ -436,16 +436,16 @@ class Report:
 class RequestReference:
     """One item of the Referenced Request Sequence (0040,A370) or the Request Attributes Sequence (0040,0275)."""
 
-    study_instance_uid: str = ''
-    accession_number: str = ''
-    accession_issuer: str = ''
-    placer_order_number: str = ''
-    filler_order_number: str = ''
-    requested_procedure_id: str = ''
-    scheduled_step_id: str = ''
-    procedure_code: str = ''
-    procedure_scheme: str = ''
-    procedure_meaning: str = ''
+    study_instance_uid: str = ""
+    accession_number: str = ""
+    accession_issuer: str = ""
+    placer_order_number: str = ""
+    filler_order_number: str = ""
+    requested_procedure_id: str = ""
+    scheduled_step_id: str = ""
+    procedure_code: str = ""
+    procedure_scheme: str = ""
+    procedure_meaning: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "RequestReference":
@@ -471,14 +471,14 @@ class DoseTotal:
     """One total that the report states."""
 
     quantity: str
-    mode: str = 'total'
-    plane: str = ''
-    phantom: str = ''
-    laterality: str = ''
+    mode: str = "total"
+    plane: str = ""
+    phantom: str = ""
+    laterality: str = ""
     value: float
     unit: str
-    stored_value: str = ''
-    stored_unit: str = ''
+    stored_value: str = ""
+    stored_unit: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "DoseTotal":
@@ -508,10 +508,10 @@ class XRaySource:
     exposure_uas: float | None = None
     exposure_time_ms: float | None = None
     pulse_width_ms: float | None = None
-    filter_material: str = ''
+    filter_material: str = ""
     filter_thickness_min_mm: float | None = None
     filter_thickness_max_mm: float | None = None
-    identification: str = ''
+    identification: str = ""
     measured: dict[str, float] = dataclass_field(default_factory=dict)
 
     @classmethod
@@ -545,8 +545,8 @@ class DoseCheck:
     ctdivol_value_mgy: float | None = None
     dlp_estimate_mgycm: float | None = None
     ctdivol_estimate_mgy: float | None = None
-    reason: str = ''
-    person: str = ''
+    reason: str = ""
+    person: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "DoseCheck":
@@ -573,12 +573,12 @@ class IrradiationEvent:
     irradiation_event_uid: str
     no_event_uid: bool = False
     started_at: int | None = None
-    acquisition_type: str = ''
-    protocol: str = ''
-    target_region: str = ''
-    plane: str = ''
+    acquisition_type: str = ""
+    protocol: str = ""
+    target_region: str = ""
+    plane: str = ""
     ctdivol_mgy: float | None = None
-    ctdi_phantom: str = ''
+    ctdi_phantom: str = ""
     dlp_mgycm: float | None = None
     ssde_mgy: float | None = None
     pitch: float | None = None
@@ -589,7 +589,7 @@ class IrradiationEvent:
     tube_current_ma: float | None = None
     exposure_uas: float | None = None
     exposure_time_ms: float | None = None
-    filters: str = ''
+    filters: str = ""
     frames: int | None = None
     pulse_rate: float | None = None
     source_detector_mm: float | None = None
@@ -597,11 +597,11 @@ class IrradiationEvent:
     primary_angle_deg: float | None = None
     secondary_angle_deg: float | None = None
     agd_mgy: float | None = None
-    laterality: str = ''
-    view: str = ''
+    laterality: str = ""
+    view: str = ""
     compressed_thickness_mm: float | None = None
     hvl_mm: float | None = None
-    target: str = ''
+    target: str = ""
     exposure_index: float | None = None
     deviation_index: float | None = None
     sources: tuple[XRaySource, ...] = ()
@@ -671,12 +671,12 @@ class OrganDose:
     """Dose of one organ, of an administration (TID 10022) or of a dose estimate (TID 10030, 10031)."""
 
     organ: str
-    laterality: str = ''
-    quantity: str = 'organ_dose'
+    laterality: str = ""
+    quantity: str = "organ_dose"
     dose_mgy: float | None = None
     equivalent_msv: float | None = None
-    method: str = ''
-    estimate: str = ''
+    method: str = ""
+    estimate: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "OrganDose":
@@ -698,12 +698,12 @@ class OrganDose:
 class Administration:
     """One administration of a radiopharmaceutical (TID 10022)."""
 
-    administration_uid: str = ''
-    agent: str = ''
-    radionuclide: str = ''
-    route: str = ''
-    site: str = ''
-    laterality: str = ''
+    administration_uid: str = ""
+    agent: str = ""
+    radionuclide: str = ""
+    route: str = ""
+    site: str = ""
+    laterality: str = ""
     started_at: int | None = None
     ended_at: int | None = None
     activity_mbq: float | None = None
@@ -742,7 +742,7 @@ class DoseReport:
     """What one dose report says about dose."""
 
     template: str
-    procedure: str = ''
+    procedure: str = ""
     fluoroscopy: bool = False
     mammography: bool = False
     positron: bool = False
@@ -750,10 +750,10 @@ class DoseReport:
     ended_at: int | None = None
     totals: tuple[DoseTotal, ...] = ()
     events: tuple[IrradiationEvent, ...] = ()
-    radionuclide: str = ''
-    radiopharmaceutical: str = ''
+    radionuclide: str = ""
+    radiopharmaceutical: str = ""
     unread: tuple[str, ...] = ()
-    source: str = 'rdsr'
+    source: str = "rdsr"
     events_stated: int | None = None
     administrations: tuple[Administration, ...] = ()
     organ_doses: tuple[OrganDose, ...] = ()
@@ -802,45 +802,45 @@ class Study:
     received_at: int
     raw_partition: int
     raw_offset: int
-    message_type: str = ''
+    message_type: str = ""
     event_time: int | None = None
-    event_time_path: str = ''
+    event_time_path: str = ""
     message_time: int | None = None
     sequence_number: int | None = None
     paths: dict[str, str] = dataclass_field(default_factory=dict)
     kind: str
     study_instance_uid: str
-    series_instance_uid: str = ''
+    series_instance_uid: str = ""
     sop_instance_uid: str
     sop_class_uid: str
-    modality: str = ''
+    modality: str = ""
     study_at: int | None = None
-    study_local: str = ''
-    study_zone: str = ''
-    content_local: str = ''
+    study_local: str = ""
+    study_zone: str = ""
+    content_local: str = ""
     patient: Demographics
     patient_age_years: float | None = None
     patient_size_m: float | None = None
     patient_weight_kg: float | None = None
-    accession_number: str = ''
-    accession_issuer: str = ''
-    study_description: str = ''
-    referring_physician: str = ''
-    procedure_code: str = ''
-    procedure_scheme: str = ''
-    procedure_meaning: str = ''
-    institution: str = ''
-    station_name: str = ''
-    manufacturer: str = ''
-    model: str = ''
-    device_serial: str = ''
+    accession_number: str = ""
+    accession_issuer: str = ""
+    study_description: str = ""
+    referring_physician: str = ""
+    procedure_code: str = ""
+    procedure_scheme: str = ""
+    procedure_meaning: str = ""
+    institution: str = ""
+    station_name: str = ""
+    manufacturer: str = ""
+    model: str = ""
+    device_serial: str = ""
     requests: tuple[RequestReference, ...] = ()
     dose: DoseReport | None = None
     issues: tuple[str, ...] = ()
-    rejection_code: str = ''
+    rejection_code: str = ""
     rejected_instances: tuple[str, ...] = ()
-    step_status: str = ''
-    availability: str = ''
+    step_status: str = ""
+    availability: str = ""
 
     @classmethod
     def from_datum(cls, datum: Datum) -> "Study":
@@ -914,11 +914,11 @@ class Decision:
     kind: str
     withdrawn: bool = False
     by: str
-    reason: str = ''
-    study_instance_uid: str = ''
-    accession_number: str = ''
-    placer_order_number: str = ''
-    filler_order_number: str = ''
+    reason: str = ""
+    study_instance_uid: str = ""
+    accession_number: str = ""
+    placer_order_number: str = ""
+    filler_order_number: str = ""
     patient: Identifier | None = None
     prior: Identifier | None = None
 
@@ -977,15 +977,15 @@ class Rejection:
     received_at: int
     raw_partition: int = -1
     raw_offset: int = -1
-    message_type: str = ''
+    message_type: str = ""
     transport: str
-    peer: str = ''
+    peer: str = ""
     code: str
     reason: str
-    location: str = ''
-    answer: str = ''
+    location: str = ""
+    answer: str = ""
     body: bytes
-    resolution: str = ''
+    resolution: str = ""
     resolved_at: int = 0
 
     @classmethod
@@ -1157,19 +1157,19 @@ class Audit:
     kind: str
     received_at: int
     service: str
-    source: str = ''
-    peer: str = ''
-    tls_subject: str = ''
-    transport: str = ''
-    message_type: str = ''
-    control_id: str = ''
-    content_hash: str = ''
-    answer: str = ''
+    source: str = ""
+    peer: str = ""
+    tls_subject: str = ""
+    transport: str = ""
+    message_type: str = ""
+    control_id: str = ""
+    content_hash: str = ""
+    answer: str = ""
     raw_partition: int = -1
     raw_offset: int = -1
     repeat: bool = False
-    code: str = ''
-    detail: str = ''
+    code: str = ""
+    detail: str = ""
     count: int = 1
 
     @classmethod
@@ -1250,7 +1250,21 @@ class EntitySnapshot:
         }
 
 
-Event = RawMessage | Patient | Order | Appointment | Report | Study | Decision | Clock | Rejection | Dose | Alert | Audit | EntitySnapshot
+Event = (
+    RawMessage
+    | Patient
+    | Order
+    | Appointment
+    | Report
+    | Study
+    | Decision
+    | Clock
+    | Rejection
+    | Dose
+    | Alert
+    | Audit
+    | EntitySnapshot
+)
 
 # Schema name to the class of its records.
 CLASSES: dict[str, type[Event]] = {

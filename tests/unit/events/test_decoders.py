@@ -5,43 +5,15 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from any_datum import any_datum
 from fastavro import schemaless_reader, schemaless_writer
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dosestream.events import decoders, records
 from dosestream.events.codec import SINGLE_OBJECT, Codec, MalformedRecordError
 from dosestream.events.records import CLASSES, Demographics, Identifier, Patient
 from dosestream.events.schemas import NAMES, load
-
-LONGS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(2**48, 2**49), st.integers(-200, 200))
-VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "string": st.one_of(st.just(""), st.text(max_size=8), st.text("ü", min_size=60, max_size=70)),
-    "bytes": st.binary(max_size=80),
-    "long": LONGS,
-    "int": st.one_of(st.integers(-(2**31), 2**31 - 1), st.integers(-70, 70)),
-    "boolean": st.booleans(),
-    "double": st.floats(allow_nan=False),
-    "null": st.none(),
-}
-
-
-def _data(schema: Any, named: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Any value of a schema."""
-    if isinstance(schema, list):
-        return st.one_of(*(_data(branch, named) for branch in schema))
-    if isinstance(schema, str):
-        return VALUES[schema] if schema in VALUES else _data(named[schema.rsplit(".", 1)[-1]], named)
-    match schema["type"]:
-        case "record":
-            named[schema["name"]] = schema
-            return st.fixed_dictionaries({f["name"]: _data(f["type"], named) for f in schema["fields"]})
-        case "array":
-            return st.lists(_data(schema["items"], named), max_size=3)
-        case "map":
-            return st.dictionaries(VALUES["string"], _data(schema["values"], named), max_size=3)
-        case primitive:
-            return VALUES[primitive]
 
 
 def _written(name: str, datum: Any) -> bytes:
@@ -55,8 +27,8 @@ def test_a_decoder_reads_what_fastavro_reads(name: str) -> None:
     schema = json.loads(load(name).text)
     decode = decoders.compile_decoder(schema, vars(records))
 
-    @settings(max_examples=60)
-    @given(_data(schema, {}), st.binary(max_size=3))
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+    @given(any_datum(schema), st.binary(max_size=3))
     def agrees(datum: Any, behind: bytes) -> None:
         body = _written(name, datum)
         expected = CLASSES[name].from_datum(schemaless_reader(BytesIO(body), load(name).parsed, None))
