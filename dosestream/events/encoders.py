@@ -27,8 +27,7 @@ _MARKED = tuple(bytes((bits & 127 | 128, bits >> 7 | 128)) for bits in range(1 <
 _LAST = tuple(bytes((bits & 127 | 128, bits >> 7)) for bits in range(1 << 14))
 
 
-def long(value: int) -> bytes:
-    """A long (or int) as a zigzag varint."""
+def _varint(value: int) -> bytes:
     value = (value << 1) ^ (value >> 63)
     if value >> 49 and not value >> 56:  # a time in microseconds: eight bytes
         return (
@@ -45,7 +44,12 @@ def long(value: int) -> bytes:
     return bytes(out)
 
 
-LONGS = tuple(map(long, range(LISTED)))
+LONGS = tuple(map(_varint, range(LISTED)))
+
+
+def long(value: int) -> bytes:
+    """A long (or int) as a zigzag varint."""
+    return LONGS[value] if 0 <= value < LISTED else _varint(value)
 
 
 # The places an event was read from are the same for all messages of a sender.
@@ -60,6 +64,30 @@ def texts(items: tuple[tuple[str, str], ...]) -> bytes:
         for data in map(str.encode, item):
             pieces += long(len(data)), data
     return b"".join((*pieces, b"\0"))
+
+
+# Patients come again: of the newest ones the bytes are kept.
+MOST_RECORDS = 8192
+
+
+def kept(encode: Encoder) -> Callable[[Any], bytes]:
+    """The encoder of a record that cannot change, with nothing before it; the bytes of the same object come again.
+
+    An object that is kept is alive, so its id is no other's.
+    """
+    known: dict[int, tuple[Any, bytes]] = {}
+
+    def encoded(record: Any) -> bytes:
+        found = known.get(id(record))
+        if found is not None:
+            return found[1]
+        data = encode(b"", record)
+        if len(known) >= MOST_RECORDS:
+            known.clear()
+        known[id(record)] = record, data
+        return data
+
+    return encoded
 
 
 def sized(data: bytes) -> bytes:
@@ -108,6 +136,8 @@ def _names(schema: Any, more: list[str]) -> dict[str, Any]:
         "\n".join([*(line for record in records_of(schema).values() for line in _function(record)), *more]),
         names,
     )
+    for record in map(function_name, records_of(schema)):
+        names[f"kept{record}"] = kept(names[record])
     return names
 
 
@@ -165,9 +195,15 @@ def _bytes(kind: Any, value: str, depth: int, *, listed: bool) -> str:
         case "double":
             return f"double({value})"
         case "record":
-            return f"{function_name(kind['name'])}(b'', {value})"
+            return _record(kind["name"], value)
         case reference:
-            return f"{function_name(reference)}(b'', {value})"
+            return _record(reference, value)
+
+
+def _record(name: str, value: str) -> str:
+    """A record in a record: the patient of an event may be that of the one before, an item of a list is not."""
+    function = function_name(name)
+    return f"{function}(b'', {value})" if value.startswith("item") else f"kept{function}({value})"
 
 
 def _union(index: int) -> str:

@@ -5,10 +5,9 @@ longer than the broker takes to answer. Here the loop polls by itself while reco
 after a turn that did something, else waiting in librdkafka for up to a millisecond, which ends with the first
 delivery report. What comes on a socket meanwhile waits that long at most.
 
-`linger.ms` is fixed per producer and no value suits every load, so there are two: a lone sender's record goes
-out at once; when many are under way, records wait a little and travel together. Which one takes a record is
-decided by how many are under way, so records of one key may be stored out of order: nothing here depends on
-their order.
+Records leave at once while few requests are unanswered; beyond, they gather until one is. So a lone sender waits
+for nothing, and the more senders there are, the more records share a request. Records of one key may be stored
+out of order after a retry: nothing here depends on their order.
 """
 
 import asyncio
@@ -17,15 +16,15 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from dosestream.kafka.client import producer_config
+from dosestream.kafka.client import ClientConfig, producer_config
 from dosestream.kafka.publisher import Done, Position, Publication, PublishError, publish_error
 from dosestream.settings import KafkaSettings
 
 log = logging.getLogger("dosestream.kafka.loop_publisher")
 
-# Records under way from which on they are gathered, and for how long.
-MANY = 48
-LINGER_MS = 2.0
+# Requests to one broker that are not answered yet: one that it works on, and the next. A broker answers those of
+# a connection one after the other, so more of them would only be smaller.
+UNANSWERED = 2
 # How long one turn may wait in librdkafka; its clock counts whole milliseconds.
 WAIT_S = 0.001
 # After so many turns without news the broker is slow or away: look at it on a timer.
@@ -33,28 +32,8 @@ QUIET_TURNS = 100
 SLOW_POLL_S = 0.005
 
 
-class _Lane:
-    """One idempotent producer and what it has under way; replaced when it met a fatal error."""
-
-    def __init__(self, kafka: KafkaSettings, linger_ms: float) -> None:
-        self._config = producer_config(
-            kafka, linger_ms=linger_ms, delivery_timeout_ms=kafka.delivery_timeout_ms
-        ) | {"error_cb": self._hear}
-        self.fatal = False
-        self.producer: Any = Producer(self._config)
-
-    def replace(self) -> Any:
-        """A new producer; returns the old one."""
-        log.error("a producer met a fatal error and is replaced")
-        old, self.producer, self.fatal = self.producer, Producer(self._config), False
-        return old
-
-    def _hear(self, error: Any) -> None:
-        self.fatal = self.fatal or error.fatal()
-
-
 class LoopPublisher:
-    """Idempotent producers of one event loop, acks from all in-sync replicas.
+    """The idempotent producer of one event loop, acks from all in-sync replicas; replaced after a fatal error.
 
     A record fails within `kafka.delivery_timeout_ms` (and the second librdkafka takes to notice) when the
     broker is away. Everything, `done` included, happens on the loop's thread.
@@ -62,15 +41,17 @@ class LoopPublisher:
 
     def __init__(self, kafka: KafkaSettings, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._prompt = _Lane(kafka, 0.0)
-        self._gathering = _Lane(kafka, LINGER_MS)
-        self._lanes = (self._prompt, self._gathering)
+        self._config: ClientConfig = producer_config(
+            kafka, linger_ms=0.0, delivery_timeout_ms=kafka.delivery_timeout_ms
+        ) | {"max.in.flight": UNANSWERED, "error_cb": self._hear}
+        self._fatal = False
+        self._producer: Any = Producer(self._config)
         # Replaced producers whose records still owe their reports.
         self._leaving: list[Any] = []
         self._delivered: list[tuple[Done, str, Any, Any]] = []
         self._turning = False
-        self._published = False
         self._quiet = 0
+        self._published = False
         self.under_way = 0
 
     def publish(self, record: Publication, done: Done) -> None:
@@ -78,7 +59,6 @@ class LoopPublisher:
         loop. It may publish; it must not raise.
         """
         topic, key, value, headers = record
-        lane = self._prompt if self.under_way < MANY else self._gathering
 
         def report(error: Any, message: Any) -> None:
             self._delivered.append((done, topic, error, message))
@@ -89,12 +69,12 @@ class LoopPublisher:
             self._turning = True
             self._loop.call_soon(self._turn)
         try:
-            lane.producer.produce(topic, value, key, headers=headers, on_delivery=report)
+            self._producer.produce(topic, value, key, headers=headers, on_delivery=report)
         except BufferError:
             full = PublishError(f"{topic}: the producer's queue is full: send slower", retriable=True)
             self._delivered.append((done, topic, full, None))
         except KafkaException as error:
-            lane.fatal = lane.fatal or error.args[0].fatal()
+            self._fatal = self._fatal or error.args[0].fatal()
             self._delivered.append((done, topic, publish_error(error.args[0], topic), None))
 
     async def close(self) -> None:
@@ -104,15 +84,17 @@ class LoopPublisher:
 
     def _turn(self) -> None:
         """Serve delivery reports; come again while records are under way."""
-        wait = 0.0 if self._published or self._quiet == 0 or len(self._delivered) else WAIT_S
+        wait = 0.0 if self._published or self._quiet == 0 or self._delivered else WAIT_S
         self._published = False
-        self._poll(wait)
+        self._producer.poll(wait)
+        for producer in self._leaving:
+            producer.poll(0)
         if self._delivered:
             self._quiet = 0
             self._tell()
         else:
             self._quiet += 1
-        if any(lane.fatal for lane in self._lanes):
+        if self._fatal:
             self._replace()
         if not self.under_way:
             self._turning = False
@@ -120,17 +102,6 @@ class LoopPublisher:
             self._loop.call_soon(self._turn)
         else:
             self._loop.call_later(SLOW_POLL_S, self._turn)
-
-    def _poll(self, wait: float) -> None:
-        prompt, gathering = self._prompt.producer, self._gathering.producer
-        if len(gathering):
-            # Only one of the two can be waited for: the one that has most of what is under way.
-            prompt.poll(0)
-            gathering.poll(wait)
-        else:
-            prompt.poll(wait)
-        for producer in self._leaving:
-            producer.poll(0)
 
     def _tell(self) -> None:
         delivered = self._delivered
@@ -144,10 +115,11 @@ class LoopPublisher:
             else:
                 done(publish_error(error, topic))
 
+    def _hear(self, error: Any) -> None:
+        self._fatal = self._fatal or error.fatal()
+
     def _replace(self) -> None:
-        self._leaving = [producer for producer in self._leaving if len(producer)]
-        for lane in self._lanes:
-            if lane.fatal:
-                old = lane.replace()
-                old.purge()
-                self._leaving.append(old)
+        log.error("the producer met a fatal error and is replaced")
+        old, self._producer, self._fatal = self._producer, Producer(self._config), False
+        old.purge()
+        self._leaving = [*(producer for producer in self._leaving if len(producer)), old]

@@ -139,8 +139,9 @@ def read_demographics(group: Group, paths: dict[str, str]) -> Demographics:
     return patient
 
 
-# A patient's messages come together, and their sender says the patient in the same words.
-MOST_PATIENTS = 4096
+# A patient's messages come together, and their sender says the patient in the same words: as many as a large
+# hospital hears of in a day.
+MOST_PATIENTS = 8192
 LONGEST_PATIENT = 512
 
 

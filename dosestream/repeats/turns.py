@@ -8,6 +8,8 @@ from dosestream.repeats.store import Heard, Learned, Store, Turn
 
 # How often a message that is under way in another process is looked at.
 POLL_S = 0.02
+# An end waits so long for the next claim's transaction to go with it: what a crash takes of it is heard as new.
+END_S = 0.01
 
 # The message is new: store it, then call `end` or `fail`.
 New = Callable[[], None]
@@ -34,6 +36,7 @@ class Repeats:
         self._ends: list[Learned] = []
         self._failures: list[bytes] = []
         self._scheduled = False
+        self._ends_scheduled = False
 
     def hear(self, key: bytes, at: int, new: New, again: Again) -> None:
         """A message was heard at `at` (microseconds). Calls `new` or `again` once, later."""
@@ -47,7 +50,9 @@ class Repeats:
     def end(self, key: bytes, at: int, answer: str) -> None:
         """The message is durable and its answer known: repeats get the same."""
         self._ends.append(Learned(key, at, answer))
-        self._schedule()
+        if not self._ends_scheduled:
+            self._ends_scheduled = True
+            self._loop.call_later(END_S, self._write_ends)
         self._tell(key, answer)
 
     def fail(self, key: bytes) -> None:
@@ -87,6 +92,11 @@ class Repeats:
             if not self._elsewhere:
                 self._loop.call_later(POLL_S, self._look_elsewhere)
             self._elsewhere.append(claim)
+
+    def _write_ends(self) -> None:
+        self._ends_scheduled = False
+        if self._ends and not self._scheduled:
+            self._turn()
 
     def _look_elsewhere(self) -> None:
         elsewhere, self._elsewhere = self._elsewhere, []

@@ -3,6 +3,7 @@
 import json
 from dataclasses import fields
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from fastavro import schemaless_writer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dosestream.events import encoders
 from dosestream.events.codec import SINGLE_OBJECT, Codec
 from dosestream.events.encoders import compile_encoder, long
 from dosestream.events.records import CLASSES, Order
@@ -53,6 +55,18 @@ def test_parts_are_encoded_as_the_whole_is(name: str) -> None:
         assert codec.encode_parts(cls, parts) == codec.encode(cls(**parts))
 
     same()
+
+
+def test_patients_that_come_again_are_written_as_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "MOST_RECORDS", 3)
+    schema = {"name": "P", "type": "record", "fields": [{"name": "name", "type": "string"}]}
+    encode = encoders.compile_encoder(
+        {"type": "record", "name": "E", "fields": [{"name": "patient", "type": ["null", schema]}]}
+    )
+    patients = [SimpleNamespace(name=f"n{number}") for number in range(5)]
+    for patient in (*patients, *patients[::-1], *patients[:1] * 2):
+        assert encode(b"", SimpleNamespace(patient=patient)) == b"\2\4" + patient.name.encode()
+    assert encode(b"", SimpleNamespace(patient=None)) == b"\0"
 
 
 def test_a_part_without_default_must_be_there() -> None:

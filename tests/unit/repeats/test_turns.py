@@ -49,6 +49,30 @@ def test_the_second_hears_the_answer_of_the_first(store: Store) -> None:
     assert heard_by(store, lambda r: None, 1) == ["AR"]
 
 
+def test_an_end_is_written_with_the_next_claim_or_soon_by_itself(store: Store) -> None:
+    async def play() -> list[str | None]:
+        told = list[str | None]()
+        repeats = Repeats(store, asyncio.get_running_loop())
+
+        def new() -> None:
+            told.append("new")
+            repeats.end(K, T0, "AA")
+
+        repeats.hear(K, T0, new, told.append)
+        while not told:
+            await asyncio.sleep(0)
+        repeats.hear(K, T0 + 1, new, told.append)
+        while len(told) < 2:
+            await asyncio.sleep(0)
+        repeats.end(b"l" * 16, T0 + 2, "AR")
+        while (heard := store.turn(Turn(claims=[b"l" * 16]), T0 + 3)[0]) is None:
+            store.turn(Turn(failures=[b"l" * 16]), T0 + 3)
+            await asyncio.sleep(0.001)
+        return [*told, heard.answer]
+
+    assert asyncio.run(play()) == ["new", "AA", "AR"]
+
+
 def test_what_waited_for_a_first_that_failed_hears_so_and_the_next_is_new(store: Store) -> None:
     assert heard_by(store, lambda r: r.fail(K), 2) == ["new", None]
     assert heard_by(store, lambda r: r.end(K, T0, "AA"), 1) == ["new"]
