@@ -53,6 +53,17 @@ class CancelRemoves(MemoryReconciler):
         super().store(fact)
 
 
+class LastWordOfAStep(MemoryReconciler):
+    """Of a performed step only the message that arrived last is kept, as of a record that is updated in place."""
+
+    def store(self, fact: Fact) -> None:
+        if isinstance(fact, Study) and fact.kind == "performed_step":
+            for known in [f for f in self.facts.values() if isinstance(f, Study)]:
+                if known.kind == fact.kind and known.sop_instance_uid == fact.sop_instance_uid:
+                    del self.facts[known.event_id]
+        super().store(fact)
+
+
 class AmendedByProcessing(MemoryReconciler):
     """A row is amended when it changed after it was final here, not when its values were first heard late."""
 
