@@ -18,7 +18,7 @@ def own_broker(folder: Path) -> Iterator[KafkaSettings]:
     server.prepare()
     server.launch()
     try:
-        server.wait_ready()
+        server.wait_ready(200)
         create_topics(server.client_settings(), site=False)
         publish_schemas(server.client_settings())
         yield server.client_settings()
