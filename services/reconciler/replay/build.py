@@ -443,7 +443,7 @@ def _look_after(bench: Bench, table: str) -> None:
     bulk.look_after(bench.connection, bench.plan.generation, [table])
 
 
-STEPS: Mapping[str, Callable[[_Job], Any]] = {
+STEPS: dict[str, Callable[[_Job], Any]] = {
     "gather": _gather,
     "connect": _connect,
     "patients": _patients,
