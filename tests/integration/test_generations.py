@@ -1,5 +1,6 @@
 """Generations side by side on a real database: which one batches work on, what is compared, what is handed on."""
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from dosestream.db import generations, revisions
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
@@ -18,9 +20,12 @@ from dosestream.db.migrate import migrate
 from dosestream.db.records import Decoded
 from dosestream.events.codec import Codec
 from dosestream.events.records import Demographics, Identifier, Order, Patient, Study
+from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
+from dosestream.settings import KafkaSettings, PostgresSettings, Settings
+from services.reconciler.outbox import Outbox
 
 CODEC, RULES = Codec(), Rules()
 START = 1_772_438_400_000_000
@@ -322,3 +327,64 @@ def test_grants_and_views_of_others_live_on_through_a_swap(connection: Connectio
         assert connection.execute("SELECT link_state FROM dose.study").fetchall() == [("linked",)]
     connection.execute("DROP OWNED BY reader")
     connection.execute("DROP ROLE reader")
+
+
+def published(kafka: KafkaSettings, since: dict[Partition, int]) -> list[tuple[str, bytes | None]]:
+    """Keys and values on the dose topic from these offsets on."""
+    consumer = Consumer(
+        {"bootstrap.servers": kafka.bootstrap, "group.id": "test", "enable.partition.eof": True}
+    )
+    consumer.assign([TopicPartition(*partition, offset) for partition, offset in since.items()])
+    left, found = len(since), list[tuple[str, bytes | None]]()
+    while left:
+        for message in consumer.consume(100, timeout=1.0):
+            if message.error() is not None:
+                left -= 1
+                continue
+            key = message.key()
+            assert key is not None
+            found.append((key.decode(), message.value()))
+    consumer.close()
+    return found
+
+
+def ends(kafka: KafkaSettings) -> dict[Partition, int]:
+    reader = PartitionReader(kafka)
+    try:
+        return {p: reader.watermarks(p)[1] for p in reader.partitions(str(Topic.DOSE))}
+    finally:
+        reader.close()
+
+
+def test_after_a_swap_a_row_that_is_gone_is_a_tombstone_and_one_that_stayed_is_not_published(
+    kafka: KafkaSettings, url: str, connection: Connection
+) -> None:
+    new = made(connection)
+    stays, goes = (f"1.2.826.{int(secrets.token_hex(6), 16)}" for _ in range(2))
+    tell(connection, LIVE, [report(1, stays), report(2, goes, "A2")])
+    tell(connection, new, [report(1, stays)])
+    begun = ends(kafka)
+    outbox = Outbox(Settings(kafka=kafka, postgres=PostgresSettings(url=url)), CODEC)
+    outbox.start()
+
+    def publishes(generation: Generation) -> None:
+        deadline = time.monotonic() + 60
+        while marks(connection, generation):
+            assert time.monotonic() < deadline, "the marks stay"
+            time.sleep(0.05)
+
+    try:
+        publishes(LIVE)
+        before = ends(kafka)
+        with connection.transaction():
+            connection.execute("SELECT number FROM dosestream.live_generation FOR UPDATE")
+            revisions.carry(connection, LIVE, new)
+            assert revisions.mark(connection, LIVE, new) == 1
+            generations.make_live(connection, new)
+        publishes(new)
+    finally:
+        outbox.stop()
+        outbox.join(20)
+    first = [key for key, value in published(kafka, begun) if value is not None]
+    assert {stays, goes} <= set(first)
+    assert [one for one in published(kafka, before) if one[0] in (stays, goes)] == [(goes, None)]

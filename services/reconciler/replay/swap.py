@@ -121,7 +121,7 @@ def _swap(connection: Connection[Row], follower: Follower, live: Generation, new
     with connection.transaction():
         hold(connection)
         held_at = time.monotonic()
-        goal = positions_of(connection, live)
+        goal = follower.within(positions_of(connection, live))
         if sum(behind(follower.positions(), goal).values()) > TAIL_RECORDS:
             raise _AgainError
         # On a connection of its own: it works on tables that nobody else writes to.
