@@ -315,6 +315,45 @@ def test_show_tells_the_row_and_the_messages_that_changed_it(stack: RunningStack
     assert all(one["by"]["what"] == "time" or one["by"]["control_id"] for one in document["changes"])
 
 
+IN_THE_WAY = [
+    pytest.param(
+        "READ COMMITTED", "SELECT count(*) FROM dose.study", "are held by process", id="it read a view"
+    ),
+    pytest.param(
+        "REPEATABLE READ",
+        "SELECT 1",
+        "transactions read an older state of the database",
+        id="its snapshot is older than the new tables",
+    ),
+]
+
+
+@pytest.mark.parametrize(("isolation", "query", "why"), IN_THE_WAY)
+def test_a_reader_in_the_way_of_a_swap_is_named_and_never_ended(
+    stack: RunningStack, isolation: str, query: str, why: str
+) -> None:
+    at_rest(stack)
+    before = live(stack)
+    with psycopg.connect(stack.ready["postgres"]) as reading:
+        reading.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+        reading.execute(query.encode())
+        refused = subprocess.run(
+            command(stack, "--from", "normalised", "--swap", "--fresh", "--no-compare", "--patience", "3"),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert refused.returncode == 2
+        assert f"{reading.info.backend_pid}" in refused.stderr
+        assert why in refused.stderr
+        assert live(stack) == before
+        # In its transaction it goes on as if nothing had been.
+        found = reading.execute("SELECT count(*) FROM dose.study").fetchone()
+        assert found == ask(stack, "SELECT count(*) FROM dose.study")[0]
+    assert "going on with" in replay(stack, "--from", "normalised", "--swap")
+    assert live(stack) != before
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
