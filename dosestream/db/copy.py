@@ -33,7 +33,7 @@ def escaped(text: str) -> str:
 
 
 def _text(value: object) -> str:
-    """A value for a text column: as `jsonb_populate_recordset` would put it there."""
+    """A text, number or flag for a text column: as `jsonb_populate_recordset` would put it there."""
     return escaped(value if isinstance(value, str) else orjson.dumps(value).decode())
 
 

@@ -431,6 +431,7 @@ def _index(job: _Job) -> dict[Partition, int]:
         if now is not None:
             cursor.execute("INSERT INTO clock (at) VALUES (%s)", (iso_time(now),))
         sources.advance(cursor, job.start.gathered.marks, job.rules)
+        bulk.forget(cursor)
     return positions
 
 
