@@ -38,7 +38,7 @@ from services.reconciler.replay.build import build
 from services.reconciler.replay.plan import BuildPlan, Built
 
 # Patients come and go: so many are there at a time, and of each so many messages.
-AT_A_TIME, EVENTS_A_PATIENT = 5_000, 25
+AT_A_TIME, EVENTS_A_PATIENT = 20_000, 25
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -29,8 +29,15 @@ from dosestream.kafka.client import producer_config
 from dosestream.kafka.records import Partition, Record
 from dosestream.reconcile.rules import rules_from
 from dosestream.settings import KafkaSettings, MatchingSettings, PostgresSettings, Settings
+from services.reconciler.replay import build as build_module
 from services.reconciler.replay.build import build
-from services.reconciler.replay.plan import BuildPlan, Built
+from services.reconciler.replay.plan import (
+    STAGES,
+    BuildPlan,
+    BuildRunningError,
+    Built,
+    StoppedPartitionsError,
+)
 
 CODEC = Codec()
 LIVE, BULK, PREFIX, AGAIN = (Generation(number) for number in (1, 2, 3, 4))
@@ -346,3 +353,63 @@ def _received_at(item: Decoded) -> int | None:
         return event.at
     assert isinstance(event, Event)
     return event.received_at
+
+
+class KilledError(Exception):
+    """In place of a power cut."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_build_that_was_ended_in_any_stage_goes_on_to_the_same_end(
+    topics: Topics,
+    site: Settings,
+    connection: Connection,
+    tmp_path: Path,
+    stage: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bulk(site, topics, BULK, tmp_path / "whole")
+    done: list[str] = []
+    steps = dict(build_module.STEPS)
+
+    def ended(job: Any) -> Any:
+        steps[stage](job)
+        raise KilledError
+
+    def counted(name: str) -> Callable[[Any], Any]:
+        def do(job: Any) -> Any:
+            done.append(name)
+            return steps[name](job)
+
+        return do
+
+    # Everything of the stage is done, and nobody remembers it: the most that can have been done in vain.
+    monkeypatch.setitem(build_module.STEPS, stage, ended)
+    with pytest.raises(KilledError):
+        bulk(site, topics, AGAIN, tmp_path / "work")
+    for name in STAGES:
+        monkeypatch.setitem(build_module.STEPS, name, counted(name))
+    bulk(site, topics, AGAIN, tmp_path / "work")
+    assert done == list(STAGES)[list(STAGES).index(stage) :]
+    assert digest(connection, AGAIN) == digest(connection, BULK)
+
+
+def test_a_second_build_of_a_generation_under_way_is_refused(
+    topics: Topics, site: Settings, connection: Connection, tmp_path: Path
+) -> None:
+    connection.execute("SELECT pg_advisory_lock(%s, %s)", (build_module.LOCK, BULK.number))
+    with pytest.raises(BuildRunningError, match="wait until it has finished"):
+        bulk(site, topics, BULK, tmp_path / "work")
+
+
+def test_a_schema_that_nobody_knows_stops_the_build(
+    tmp_path: Path, connection: Connection, site: Settings, topics: Topics
+) -> None:
+    # Beyond what the other tests build from.
+    partition = Partition("radiology.report.v1", 3)
+    producer = Producer(producer_config(site.kafka, linger_ms=5, delivery_timeout_ms=60_000))
+    producer.produce(partition.topic, b"\xc3\x01unknown!....", b"key", partition.number)
+    producer.flush()
+    stops = {**topics.stops, partition: topics.stops.get(partition, 0) + 1}
+    with pytest.raises(StoppedPartitionsError, match="publish it on radiology"):
+        bulk(site, topics, BULK, tmp_path / "work", stops=stops)

@@ -431,6 +431,7 @@ def _index(job: _Job) -> dict[Partition, int]:
         if now is not None:
             cursor.execute("INSERT INTO clock (at) VALUES (%s)", (iso_time(now),))
         sources.advance(cursor, job.start.gathered.marks, job.rules)
+        bulk.forget(cursor)
     return positions
 
 
@@ -443,7 +444,7 @@ def _look_after(bench: Bench, table: str) -> None:
     bulk.look_after(bench.connection, bench.plan.generation, [table])
 
 
-STEPS: Mapping[str, Callable[[_Job], Any]] = {
+STEPS: dict[str, Callable[[_Job], Any]] = {
     "gather": _gather,
     "connect": _connect,
     "patients": _patients,

@@ -15,7 +15,7 @@ from psycopg import Connection
 from dosestream.db import apply, dose, patients, reports, rows, steps
 from dosestream.db.bulk import DERIVED
 from dosestream.db.copy import NULL_FIELD as NO_HEADER
-from dosestream.db.copy import Columns, bigint_field, columns_of, field, jsonb_field, text_field
+from dosestream.db.copy import Columns, bigint_field, columns_of, escaped, field, jsonb_field, text_field
 from dosestream.db.facts import CLASS_OF, HEADED, KINDS, AtHand, Fact, header_of, loaded_of
 from dosestream.db.generations import Generation
 from dosestream.db.values import columns
@@ -137,10 +137,10 @@ class Deriver:
     ) -> dict[str, bytes]:
         site = self._site
         content = dict(self._content(number, group, derived, told))
-        content["patient_group"] = [{"bare": one, "grp": number} for one in bare]
-        keys = {key for fact in told.values() for key in _keys(fact.at_hand.told, site.rules)}
-        content["identifier"] = [{"key": key, "grp": number} for key in sorted(keys | derived.window_keys)]
         lines = {table: self._tables[table].lines(found) for table, found in content.items() if found}
+        keys = {key for fact in told.values() for key in _keys(fact.at_hand.told, site.rules)}
+        for table, texts in (("identifier", sorted(keys | derived.window_keys)), ("patient_group", bare)):
+            lines[table] = "".join([f"{escaped(text)}\t{number}\n" for text in texts]).encode()
         lines["fact"] = b"".join(_fact(fact, number) for fact in told.values())
         return lines
 
