@@ -130,7 +130,11 @@ def who(k: int) -> Any:
 
 def visit(k: int, begun: float = 0) -> list[Event]:
     """Registered, ordered, scanned, reported."""
-    numbers = {"placer_order_number": f"PL{k}", "filler_order_number": f"F{k}", "accession_number": f"A{k}"}
+    numbers: dict[str, Any] = {
+        "placer_order_number": f"PL{k}",
+        "filler_order_number": f"F{k}",
+        "accession_number": f"A{k}",
+    }
     return [
         adt(begun + k, who(k)),
         order(begun + k + 1, patient=who(k), scheduled_at=at(begun + k + 600), modality="CT", **numbers),
