@@ -282,6 +282,10 @@ def _shuffle_some(bench: Bench, folder: Path, buckets: int) -> None:
 
 
 def _patients(job: _Job) -> int:
+    for folder in job.gathered:
+        # The facts lie in their buckets by now.
+        for name in ("facts", "keys", "roots"):
+            (folder / name).unlink(missing_ok=True)
     tables = (*bulk.PATIENTS, "patient_merge")
     bulk.put_away(job.connection, job.plan.generation, bulk.PATIENTS)
     with job.connection.cursor() as cursor:
