@@ -89,6 +89,17 @@ class AlertSinceProcessing(MemoryReconciler):
         return [replace(f, event=replace(f.event, received_at=nth[f.event.event_id])) for f in study.heard]
 
 
+class FirstOfASet(MemoryReconciler):
+    """Of several orders only the one that a set yields first is performed."""
+
+    def rows(self, number: int, found: GroupRows) -> GroupRows:
+        first = next(iter({row.row_key for row in found.orders}), None)
+        orders = (
+            row if row.row_key == first else replace(row, study_instance_uid=None) for row in found.orders
+        )
+        return replace(found, orders=tuple(orders))
+
+
 class PairUnlocked(MemoryReconciler):
     """Two workers read before either wrote: each files its half of a pair in a group of its own."""
 
