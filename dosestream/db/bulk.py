@@ -34,6 +34,7 @@ DERIVED = (
     "scheduled_step",
     "anomaly",
     "report",
+    "alert",
 )
 # What a build leaves as it is: the steps of the migration, and what it remembers itself.
 KEPT = frozenset({"migration", "put_away"})

@@ -19,7 +19,15 @@ from dosestream.db.ledger import begin
 from dosestream.db.migrate import migrate
 from dosestream.db.records import Decoded
 from dosestream.events.codec import Codec
-from dosestream.events.records import Demographics, Identifier, Order, Patient, Study
+from dosestream.events.records import (
+    Demographics,
+    DoseReport,
+    DoseTotal,
+    Identifier,
+    Order,
+    Patient,
+    Study,
+)
 from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.topics import Topic
@@ -83,7 +91,7 @@ def order(number: int, accession: str) -> Order:
     )
 
 
-def report(number: int, uid: str = "1.2.1", accession: str = "A1") -> Study:
+def report(number: int, uid: str = "1.2.1", accession: str = "A1", dlp: float = 100.0) -> Study:
     return Study(
         **envelope(number),
         kind="dose_report",
@@ -93,6 +101,9 @@ def report(number: int, uid: str = "1.2.1", accession: str = "A1") -> Study:
         study_at=START,
         accession_number=accession,
         patient=Demographics(identifiers=(Identifier(authority="", value="P1"),)),
+        dose=DoseReport(
+            template="10011", totals=(DoseTotal(quantity="ct_dlp", value=dlp, unit="mGy.cm"),), events=()
+        ),
     )
 
 
@@ -274,6 +285,46 @@ def test_what_was_not_published_before_a_swap_is_published_after_it(connection: 
     revisions.carry(connection, LIVE, new)
     revisions.mark(connection, LIVE, new)
     assert marks(connection, new) == marks(connection, LIVE) == {"1.2.1": 1}
+
+
+def test_alerts_go_on_and_only_changed_ones_are_marked(connection: Connection) -> None:
+    new = made(connection)
+    rules = replace(RULES, alert_thresholds={"ct_dlp": 1000.0})
+    high = {
+        uid: report(n, uid, f"A{n}", 2000.0) for n, uid in enumerate(("1.1", "1.2", "1.3", "1.4"), start=1)
+    }
+    more = replace(high["1.2"], dose=report(2, dlp=3000.0).dose)
+    less = replace(high["1.4"], dose=report(4).dose)
+    tell(connection, LIVE, list(high.values()), rules)
+    connection.execute("UPDATE dosestream_g1.alert SET revision = 7, updated_at = '2020-01-01'")
+    connection.execute("DELETE FROM dosestream_g1.alert_outbox")
+    tell(connection, new, [high["1.1"], more, less, report(5, "1.5", "A5", 2000.0)], rules)
+    for _ in range(2):
+        revisions.carry(connection, LIVE, new)
+        revisions.mark(connection, LIVE, new)
+        rows = connection.execute(
+            "SELECT study_instance_uid, revision, withdrawn, extract(year FROM updated_at) = 2020 "
+            "FROM dosestream_g2.alert ORDER BY 1"
+        ).fetchall()
+        assert rows == [
+            ("1.1", 7, False, True),
+            ("1.2", 8, False, False),
+            ("1.3", 8, True, False),
+            ("1.4", 8, True, False),
+            ("1.5", 1, False, False),
+        ]
+        marked = connection.execute(
+            "SELECT study_instance_uid, revision FROM dosestream_g2.alert_outbox"
+        ).fetchall()
+        assert sorted(marked) == [("1.2", 8), ("1.3", 8), ("1.4", 8), ("1.5", 1)]
+    found, differences = compared(connection, new)
+    assert [one.key["study_instance_uid"] for one in differences if one.table == "alert"] == [
+        "1.2",
+        "1.3",
+        "1.4",
+        "1.5",
+    ]
+    assert not found.same
 
 
 @pytest.mark.parametrize(

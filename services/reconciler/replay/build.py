@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from dosestream.db import bulk, ledger, sources
+from dosestream.db import bulk, ledger, reference_levels, sources
 from dosestream.db.values import iso_time
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.reader import PartitionReader
@@ -435,6 +435,7 @@ def _index(job: _Job) -> dict[Partition, int]:
         if now is not None:
             cursor.execute("INSERT INTO clock (at) VALUES (%s)", (iso_time(now),))
         sources.advance(cursor, job.start.gathered.marks, job.rules)
+        reference_levels.load(cursor, job.settings.reference_level)
         bulk.forget(cursor)
     return positions
 
