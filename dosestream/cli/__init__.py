@@ -12,6 +12,7 @@ from dosestream.cli import (
     decide,
     fetch,
     missing,
+    prepare,
     rejected,
     replay,
     send,
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 for name in service.SERVICES:
     app.command(name, help=service.SERVICES[name])(service.command(name))
+app.command("prepare")(prepare.prepare)
 app.command("send")(send.send)
 app.command("store")(store.store)
 app.command("status")(status.status)

@@ -8,6 +8,7 @@ from typing import Any
 
 from dosestream.settings.document import SettingsError, parse
 from dosestream.settings.files import with_files
+from dosestream.settings.secret import read_secret, with_password
 from dosestream.settings.sections import Settings
 
 # Environment variable to the setting it overrides: what compose and Kubernetes set.
@@ -49,14 +50,24 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
     mistakes: list[str] = []
     settings = with_files(settings, Path(path).parent if path is not None else Path(), mistakes)
     for variable, trail in ENVIRONMENT.items():
-        if value := environ.get(variable):
+        if value := _value(variable, environ, mistakes):
             try:
                 settings = _with(settings, trail, value)
             except ValueError as error:
                 mistakes.append(f"environment: {variable}={value!r} is no {error.args[-1]}")
+    settings = replace(settings, postgres=with_password(settings.postgres, environ, mistakes))
     if mistakes:
         raise SettingsError(mistakes)
     return settings
+
+
+def _value(variable: str, environ: Mapping[str, str], mistakes: list[str]) -> str | None:
+    """The variable's value, else the content of the file that `<variable>_FILE` names: how compose, Kubernetes
+    and systemd hand over secrets."""
+    if value := environ.get(variable):
+        return value
+    named = environ.get(f"{variable}_FILE")
+    return read_secret(Path(named), f"environment: {variable}_FILE", mistakes) if named else None
 
 
 def _with(part: Any, trail: tuple[str, ...], value: str) -> Any:

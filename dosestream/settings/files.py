@@ -19,6 +19,9 @@ Tls = TypeVar("Tls", TlsSettings, DicomTlsSettings)
 def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Settings:
     """The settings with the content of their files; `folder` is where relative paths begin."""
     settings = replace(settings, mapping=with_mapping_files(settings.mapping, folder, mistakes))
+    if named := settings.postgres.password_file:
+        path = str((folder / named).absolute())
+        settings = replace(settings, postgres=replace(settings.postgres, password_file=path))
     mllp, dicom = settings.mllp, settings.dicom
     settings = replace(
         settings,

@@ -47,6 +47,8 @@ class PostgresSettings:
     """The dose database."""
 
     url: str = "postgresql://127.0.0.1:5432/dosestream"
+    # A file with the password of the user in `url`, beside the configuration file where its path is relative.
+    password_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
