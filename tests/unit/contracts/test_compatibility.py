@@ -97,7 +97,7 @@ def test_our_codec_reads_every_earlier_version_as_the_class_of_today(name: str, 
     def law(datum: Json) -> None:
         value = SINGLE_OBJECT + earlier.fingerprint + written(writer, datum)
         expected = seen(datum, writer, reader, named(writer), named(reader))
-        assert codec.decode(value, cls) == cls.from_datum(expected)  # type: ignore[attr-defined]
+        assert codec.decode(value, cls) == cls.from_datum(expected)
 
     law()
 
@@ -130,16 +130,16 @@ BREAKING: dict[str, tuple[Callable[[list[Json]], None], str]] = {
 def test_a_change_that_breaks_a_reader_is_found(change: Callable[[list[Json]], None], direction: str) -> None:
     old = load("clock").text
     new = _changed(change)(old)
-    pair = (new, old) if direction == "old reads new" else (old, new)
+    writer, reader = (new, old) if direction == "old reads new" else (old, new)
     with pytest.raises(Exception):  # noqa: B017 - each library has errors of its own
-        reads(*pair, examples=20)
+        reads(writer, reader, examples=20)
 
 
 def test_a_field_added_with_a_default_breaks_nobody() -> None:
     old = load("clock").text
     new = _changed(lambda f: f.append({"name": "room", "type": "string", "default": ""}))(old)
-    for pair in product((old, new), repeat=2):
-        reads(*pair, examples=8)
+    for writer, reader in product((old, new), repeat=2):
+        reads(writer, reader, examples=8)
 
 
 @pytest.mark.parametrize("name", NAMES)
