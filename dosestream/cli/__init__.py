@@ -21,6 +21,7 @@ from dosestream.cli import (
     simulate,
     status,
     store,
+    tail,
     up,
 )
 from dosestream.embedded.errors import StackError
@@ -45,6 +46,7 @@ app.command("missing")(missing.missing)
 app.command("fetch")(fetch.fetch)
 app.command("replay")(replay.replay)
 app.command("show")(show.show)
+app.command("tail")(tail.tail)
 app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("archive")(archive.archive)
