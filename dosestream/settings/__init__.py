@@ -26,6 +26,7 @@ from dosestream.settings.sections import (
     SiteSettings,
     SourceSettings,
     TlsSettings,
+    TopicSettings,
     WorklistSettings,
 )
 from dosestream.settings.source import source_for_ae, source_for_hl7
@@ -55,6 +56,7 @@ __all__ = [
     "SiteSettings",
     "SourceSettings",
     "TlsSettings",
+    "TopicSettings",
     "WorklistSettings",
     "load",
     "parse",

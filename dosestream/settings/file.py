@@ -14,6 +14,12 @@ from dosestream.settings.sections import Settings
 # Environment variable to the setting it overrides: what compose and Kubernetes set.
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "DOSESTREAM_KAFKA": ("kafka", "bootstrap"),
+    "DOSESTREAM_KAFKA_SECURITY_PROTOCOL": ("kafka", "security_protocol"),
+    "DOSESTREAM_KAFKA_USER": ("kafka", "user"),
+    "DOSESTREAM_KAFKA_PASSWORD_FILE": ("kafka", "password_file"),
+    "DOSESTREAM_KAFKA_CA_FILE": ("kafka", "ca_file"),
+    "DOSESTREAM_KAFKA_CERTIFICATE": ("kafka", "certificate"),
+    "DOSESTREAM_KAFKA_KEY": ("kafka", "key"),
     "DOSESTREAM_SCHEMA_REGISTRY": ("kafka", "schema_registry"),
     "DOSESTREAM_POSTGRES": ("postgres", "url"),
     "DOSESTREAM_MLLP_HOST": ("mllp", "host"),

@@ -26,11 +26,39 @@ class SiteSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """What a site wants of one topic, over the table of `dosestream/kafka/topics.py`."""
+
+    name: str = ""
+    # 0: as the table says.
+    partitions: int = 0
+    # 0 for ever, -1 as the table says.
+    retention_days: int = -1
+    # compression.type; empty: that of all topics.
+    compression: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """The broker."""
+    """The brokers."""
 
     bootstrap: str = "127.0.0.1:9092"
+    # Copies of each topic, and how many of them must have a record before it counts as stored; 0: all but one.
     replication: int = 1
+    min_insync_replicas: int = 0
+    # compression.type of topics; empty: as it was produced.
+    compression: str = ""
+    topic: tuple[TopicSettings, ...] = ()
+    # How clients connect: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = "SCRAM-SHA-512"
+    user: str = ""
+    # Files lie beside the configuration file where their paths are relative. The password is one line; the
+    # authorities that signed the brokers' certificates (empty: the system's), our certificate and its key are PEM.
+    password_file: str = ""
+    ca_file: str = ""
+    certificate: str = ""
+    key: str = ""
     schema_registry: str = ""
     # Largest message a sender may send; a record may be 1 MiB larger, for the envelope.
     max_message_bytes: int = 16 * MIB
@@ -40,6 +68,11 @@ class KafkaSettings:
     @property
     def max_record_bytes(self) -> int:
         return self.max_message_bytes + MIB
+
+    @property
+    def in_sync(self) -> int:
+        """min.insync.replicas of every topic."""
+        return self.min_insync_replicas or max(1, self.replication - 1)
 
 
 @dataclass(frozen=True, slots=True)
