@@ -9,15 +9,25 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "deploy" / "compose.yaml"
-# ${NAME}, ${NAME:-default} (compose specification, "Interpolation").
+# ${NAME}, ${NAME:-default}.
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::-([^}]*))?\}")
 
 
 def document(environ: Mapping[str, str] = {}) -> dict[str, Any]:
     """The file with its variables put in and its YAML merges done."""
-    text = VARIABLE.sub(lambda found: environ.get(found[1]) or found[2] or "", FILE.read_text())
-    loaded: dict[str, Any] = yaml.safe_load(text)
-    return loaded
+    made: dict[str, Any] = _interpolated(yaml.safe_load(FILE.read_text()), environ)
+    return made
+
+
+def _interpolated(value: Any, environ: Mapping[str, str]) -> Any:
+    """Variables are put into values, after the file was read (compose specification, "Interpolation")."""
+    if isinstance(value, dict):
+        return {key: _interpolated(one, environ) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_interpolated(one, environ) for one in value]
+    if isinstance(value, str):
+        return VARIABLE.sub(lambda found: environ.get(found[1]) or found[2] or "", value)
+    return value
 
 
 def own_services(compose: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -27,6 +37,4 @@ def own_services(compose: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def substituted(text: str, table: Mapping[str, str]) -> str:
     """The text with paths and hosts of the container replaced by this machine's."""
-    for inside, here in table.items():
-        text = text.replace(inside, here)
-    return text
+    return re.sub("|".join(map(re.escape, table)), lambda found: table[found[0]], text)

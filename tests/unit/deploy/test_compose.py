@@ -13,6 +13,7 @@ import pytest
 from compose_file import FILE, ROOT, document, own_services
 
 from dosestream.cli.service import SERVICES
+from dosestream.settings import ENVIRONMENT
 
 COMPOSE = document()
 OWN = own_services(COMPOSE)
@@ -115,7 +116,16 @@ def test_volumes_are_named_or_files_that_are_there() -> None:
 def test_variables_of_the_compose_file_stand_in_its_example() -> None:
     asked = set(re.findall(r"\$\{([A-Z_]+)", FILE.read_text())) - {"KAFKA_CLUSTER_ID"}
     given = re.findall(r"^#?([A-Z_]+)=", (FILE.parent / "compose" / "env.example").read_text(), re.MULTILINE)
-    assert asked | {"COMPOSE_PROFILES"} == set(given)
+    handed_over = {one for one in given if one in ENVIRONMENT}
+    assert asked | {"COMPOSE_PROFILES"} | handed_over == set(given)
+    assert handed_over == {"DOSESTREAM_SCHEMA_REGISTRY", "DOSESTREAM_MLLP_WORKERS"}
+
+
+def test_what_a_service_is_given_is_a_setting() -> None:
+    beside = {"DOSESTREAM_CONFIG", "DOSESTREAM_POSTGRES_PASSWORD_FILE"}
+    for name, service in OWN.items():
+        for variable in service["environment"].keys() - beside:
+            assert variable.removesuffix("_FILE") in ENVIRONMENT, (name, variable)
 
 
 def test_what_the_dockerfile_copies_is_there_and_let_through() -> None:
