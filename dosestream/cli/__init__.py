@@ -25,6 +25,7 @@ from dosestream.cli import (
     up,
 )
 from dosestream.embedded.errors import StackError
+from dosestream.kafka.errors import BrokerAwayError
 from dosestream.settings import SettingsError
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ def main() -> None:
     """The entry point: a mistake is one sentence on standard error and exit code 2, never a traceback."""
     try:
         app()
-    except StackError as error:
+    except (StackError, BrokerAwayError) as error:
         _say(str(error))
     except SettingsError as error:
         _say("\n".join(error.mistakes))

@@ -14,13 +14,10 @@ from confluent_kafka.admin import (
 
 from dosestream.events.schemas import NAMES, load
 from dosestream.kafka.client import admin_config, producer_config
+from dosestream.kafka.errors import BrokerAwayError as BrokerAwayError
 from dosestream.kafka.topics import Topic
 from dosestream.kafka.wanted import wanted_topics
 from dosestream.settings import KafkaSettings
-
-
-class BrokerAwayError(Exception):
-    """The broker did not answer in time: check the address, start it, then try again."""
 
 
 def create_topics(kafka: KafkaSettings, *, site: bool, timeout_s: float = 30.0) -> list[str]:

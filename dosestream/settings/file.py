@@ -21,6 +21,8 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "DOSESTREAM_KAFKA_CERTIFICATE": ("kafka", "certificate"),
     "DOSESTREAM_KAFKA_KEY": ("kafka", "key"),
     "DOSESTREAM_SCHEMA_REGISTRY": ("kafka", "schema_registry"),
+    "DOSESTREAM_SCHEMA_REGISTRY_AUTH_FILE": ("kafka", "schema_registry_auth_file"),
+    "DOSESTREAM_SCHEMA_REGISTRY_CA_FILE": ("kafka", "schema_registry_ca_file"),
     "DOSESTREAM_POSTGRES": ("postgres", "url"),
     "DOSESTREAM_MLLP_HOST": ("mllp", "host"),
     "DOSESTREAM_MLLP_PORT": ("mllp", "port"),

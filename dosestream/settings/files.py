@@ -47,7 +47,10 @@ def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Setting
 
 def _kafka(kafka: KafkaSettings, folder: Path, mistakes: list[str]) -> KafkaSettings:
     """The same with whole paths; the files are read whenever a client is made."""
-    keys = ("password_file", "ca_file", "certificate", "key")
+    keys = (
+        *("password_file", "ca_file", "certificate", "key"),
+        *("schema_registry_auth_file", "schema_registry_ca_file"),
+    )
     whole: dict[str, Any] = {
         key: str((folder / name).absolute()) for key in keys if (name := getattr(kafka, key))
     }

@@ -59,7 +59,11 @@ class KafkaSettings:
     ca_file: str = ""
     certificate: str = ""
     key: str = ""
+    # A Confluent-compatible registry's URL; a file with `user:password` of it, and one with the authorities that
+    # signed its certificate (PEM; empty: those that clients know).
     schema_registry: str = ""
+    schema_registry_auth_file: str = ""
+    schema_registry_ca_file: str = ""
     # Largest message a sender may send; a record may be 1 MiB larger, for the envelope.
     max_message_bytes: int = 16 * MIB
     # How long one produce may take before the sender is told to try again.
