@@ -22,6 +22,7 @@ from dosestream.cli import (
     status,
     store,
     tail,
+    topics,
     up,
 )
 from dosestream.embedded.errors import StackError
@@ -55,6 +56,7 @@ for name, (text, _) in decide.COMMANDS.items():
     app.command(name, help=text)(decide.command(name))
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(config.app, name="config")
+app.add_typer(topics.app, name="topics")
 
 
 def main() -> None:

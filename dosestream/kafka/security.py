@@ -55,6 +55,10 @@ def password(kafka: KafkaSettings) -> str:
     Raises:
         SettingsError: it cannot be read, or holds something else.
     """
+    if not (kafka.user and kafka.password_file):
+        raise SettingsError(
+            [f"kafka.security_protocol is {kafka.security_protocol}: set kafka.user and kafka.password_file"]
+        )
     return read_password(Path(kafka.password_file), "kafka.password_file")
 
 
