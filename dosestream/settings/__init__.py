@@ -6,6 +6,7 @@ Every setting has a default that works on one machine. `load` explains a mistake
 from dosestream.settings.document import SettingsError, parse
 from dosestream.settings.file import ENVIRONMENT, load
 from dosestream.settings.mapping import CodeMapSettings, MappingSettings, RuleSettings
+from dosestream.settings.metrics import MetricsSettings
 from dosestream.settings.sections import (
     MIB,
     AuthoritySettings,
@@ -44,6 +45,7 @@ __all__ = [
     "LimitSettings",
     "MappingSettings",
     "MatchingSettings",
+    "MetricsSettings",
     "MllpSettings",
     "OrthancSettings",
     "PacsSettings",

@@ -23,6 +23,7 @@ from dosestream.settings.mapping import (
     rule_mistakes,
     unknown_sources,
 )
+from dosestream.settings.metrics import MetricsSettings, metrics_mistakes
 from dosestream.settings.sections import (
     DicomTlsSettings,
     KafkaSettings,
@@ -161,6 +162,7 @@ def _without(tls: object, needs: Iterable[tuple[str, str]]) -> list[tuple[tuple[
 # What a value must be beyond its type: by its key, or for a list or table by the key of the whole.
 CHECKS: dict[str, Callable[[object], str | None]] = {
     "port": _port,
+    "service": _port,
     "workers": _workers,
     "release": _release,
     "size_mib": _size_mib,
@@ -233,6 +235,7 @@ WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
     TopicSettings: _topic_mistakes,
     ProfileSettings: profile.mistakes,
     RetentionSettings: _retention_mistakes,
+    MetricsSettings: metrics_mistakes,
     RuleSettings: rule_mistakes,
     TlsSettings: _tls_mistakes,
     AlertSettings: thresholds.mistakes,

@@ -37,6 +37,8 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "DOSESTREAM_WORKLIST_AE_TITLE": ("worklist", "ae_title"),
     "DOSESTREAM_PATIENT_KEY_SECRET": ("site", "patient_key_secret"),
     "DOSESTREAM_CLOCK_INTERVAL_S": ("clock", "interval_s"),
+    "DOSESTREAM_METRICS_HOST": ("metrics", "host"),
+    "DOSESTREAM_METRICS_PORT": ("metrics", "port"),
 }
 
 

@@ -8,6 +8,7 @@ from dosestream.hl7.zsegments import ZContract
 from dosestream.knowledge.reference_levels import ReferenceLevelSettings
 from dosestream.knowledge.thresholds import AlertSettings
 from dosestream.settings.mapping import LOADED, MappingSettings
+from dosestream.settings.metrics import MetricsSettings
 
 MIB = 1024 * 1024
 
@@ -390,6 +391,7 @@ class Settings:
     alert: AlertSettings = field(default_factory=AlertSettings)
     reference_level: tuple[ReferenceLevelSettings, ...] = ()
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     # "ORC-1_ORC-5" to status, over the default table of dosestream/reconcile/status.py.
     order_status: Mapping[str, str] = field(default_factory=dict)
     # Status to the statuses that may follow it, blanks between, over the default table there.
