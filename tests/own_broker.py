@@ -11,16 +11,17 @@ from dosestream.settings import KafkaSettings
 
 
 @contextmanager
-def own_broker(folder: Path) -> Iterator[KafkaSettings]:
-    """A real broker with every topic and schema, stopped afterwards."""
+def own_broker(folder: Path, *, topics: bool = True) -> Iterator[KafkaSettings]:
+    """A real broker with every topic and schema, or with none, stopped afterwards."""
     taken: set[int] = set()
     server = EmbeddedKafka(folder, KafkaSettings(), ports.free(taken), ports.free(taken))
     server.prepare()
     server.launch()
     try:
         server.wait_ready(200)
-        create_topics(server.client_settings(), site=False)
-        publish_schemas(server.client_settings())
+        if topics:
+            create_topics(server.client_settings(), site=False)
+            publish_schemas(server.client_settings())
         yield server.client_settings()
     finally:
         server.stop()

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from dosestream.archive import manifest
 from dosestream.archive.take import TOPICS
-from dosestream.kafka.client import consumer_config
+from dosestream.kafka.client import admin_config, consumer_config
 from dosestream.kafka.reader import PartitionReader, ReadError
 from dosestream.kafka.records import Partition
 from dosestream.settings import KafkaSettings
@@ -86,7 +86,7 @@ def cover(kafka: KafkaSettings, folder: Path, topics: Sequence[str] = tuple(map(
 
 def _limits(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int]:
     """`retention.ms` of topics that lose records by their age; -1 for those that do not."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 3})
+    admin = AdminClient(admin_config(kafka))
     try:
         asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in topics])
         answers = {one.name: future.result(timeout=TIMEOUT_S) for one, future in asked.items()}

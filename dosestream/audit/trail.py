@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import KafkaException, Producer
 
 from dosestream.events.cloudevents import headers
-from dosestream.events.codec import Codec
+from dosestream.events.codec import Codec, NotRegisteredError
 from dosestream.events.records import Audit
 from dosestream.kafka.client import producer_config
 from dosestream.kafka.topics import Topic
@@ -159,7 +159,7 @@ class Trail:
                     event_id=fields["event_id"], source=source, kind="audit", at=fields["received_at"]
                 ),
             )
-        except (BufferError, KafkaException):
+        except (BufferError, KafkaException, NotRegisteredError):
             return False
         return True
 

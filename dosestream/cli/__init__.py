@@ -12,6 +12,7 @@ from dosestream.cli import (
     decide,
     fetch,
     missing,
+    prepare,
     rejected,
     replay,
     send,
@@ -20,9 +21,12 @@ from dosestream.cli import (
     simulate,
     status,
     store,
+    tail,
+    topics,
     up,
 )
 from dosestream.embedded.errors import StackError
+from dosestream.kafka.errors import BrokerAwayError
 from dosestream.settings import SettingsError
 
 app = typer.Typer(
@@ -36,6 +40,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 for name in service.SERVICES:
     app.command(name, help=service.SERVICES[name])(service.command(name))
+app.command("prepare")(prepare.prepare)
 app.command("send")(send.send)
 app.command("store")(store.store)
 app.command("status")(status.status)
@@ -43,6 +48,7 @@ app.command("missing")(missing.missing)
 app.command("fetch")(fetch.fetch)
 app.command("replay")(replay.replay)
 app.command("show")(show.show)
+app.command("tail")(tail.tail)
 app.command("simulate")(simulate.simulate)
 app.command("check")(check.check)
 app.command("archive")(archive.archive)
@@ -50,13 +56,14 @@ for name, (text, _) in decide.COMMANDS.items():
     app.command(name, help=text)(decide.command(name))
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(config.app, name="config")
+app.add_typer(topics.app, name="topics")
 
 
 def main() -> None:
     """The entry point: a mistake is one sentence on standard error and exit code 2, never a traceback."""
     try:
         app()
-    except StackError as error:
+    except (StackError, BrokerAwayError) as error:
         _say(str(error))
     except SettingsError as error:
         _say("\n".join(error.mistakes))

@@ -60,9 +60,8 @@ def from_raw(ready_file: Path | None, since: datetime | None) -> Iterator[Record
     from dosestream.kafka.codec import codec_for
     from dosestream.kafka.reader import PartitionReader, ReadError
     from dosestream.kafka.topics import Topic
-    from dosestream.settings import KafkaSettings
 
-    kafka = KafkaSettings(bootstrap=stackfile.find(ready_file)["kafka"])
+    kafka = stackfile.kafka_of(stackfile.find(ready_file))
     earliest = 0 if since is None else int(since.timestamp() * 1_000_000)
     codec, reader = codec_for(kafka), PartitionReader(kafka)
     try:

@@ -12,6 +12,7 @@ from rich.table import Table
 from dosestream import ready
 from dosestream.cli import watch
 from dosestream.cli.stack import Stack
+from dosestream.cli.stackfile import kafka_of
 from dosestream.embedded.errors import StackError
 from dosestream.embedded.process import Process, wrapped
 from dosestream.kafka.topics import Topic
@@ -55,7 +56,7 @@ class Demo:
         self._look_at = now + LOOK_EVERY_S
         self._deadline = self._deadline or now + PATIENCE_S
         try:
-            left = watch.behind(self._document["kafka"], self._document["postgres"])
+            left = watch.behind(kafka_of(self._document), self._document["postgres"])
             if left and now < self._deadline:
                 return False
             if left:
@@ -95,7 +96,7 @@ def summary(document: dict[str, Any]) -> Table:
         StackError: the broker or the database is away.
     """
     dose = watch.dose(document["postgres"])
-    states = {state.name: state for state in watch.topics(document["kafka"], document["postgres"])}
+    states = {state.name: state for state in watch.topics(kafka_of(document), document["postgres"])}
     table = Table("", title="The hospital day", show_header=False)
     table.add_column(justify="right")
     table.add_row("HL7 messages stored (repeats once)", str(states[Topic.HL7_RAW].records))

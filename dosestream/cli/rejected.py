@@ -198,9 +198,8 @@ def _rejections(
     from dosestream.kafka.codec import codec_for
     from dosestream.kafka.reader import PartitionReader, ReadError
     from dosestream.kafka.topics import Topic
-    from dosestream.settings import KafkaSettings
 
-    kafka = kafka or KafkaSettings(bootstrap=stackfile.find(ready_file)["kafka"])
+    kafka = kafka or stackfile.kafka_of(stackfile.find(ready_file))
     codec, reader = codec_for(kafka), PartitionReader(kafka)
     records: list[Rejection] = []
     try:

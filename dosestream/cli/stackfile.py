@@ -3,13 +3,17 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dosestream.embedded.errors import StackError
 from dosestream.embedded.folder import default_folder
+
+if TYPE_CHECKING:
+    from dosestream.settings import KafkaSettings
 
 ReadyFileOption = Annotated[
     Path | None,
@@ -17,6 +21,18 @@ ReadyFileOption = Annotated[
         "--ready-file", help="What `up` wrote; else DOSESTREAM_KAFKA, DOSESTREAM_POSTGRES, ... are used."
     ),
 ]
+
+
+def kafka_of(ready: Mapping[str, Any]) -> "KafkaSettings":
+    """How to reach the broker of a ready file: its address, and the user of its configuration and of the
+    environment.
+
+    Raises:
+        SettingsError: the configuration cannot be used.
+    """
+    from dosestream.settings import load
+
+    return replace(load(ready.get("config")).kafka, bootstrap=ready["kafka"])
 
 
 def find(ready_file: Path | None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

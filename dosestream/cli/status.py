@@ -32,10 +32,10 @@ def gather(ready: dict[str, Any]) -> dict[str, Any]:
     Raises:
         StackError: the broker or the database is away.
     """
-    from dosestream.cli import watch
+    from dosestream.cli import stackfile, watch
     from dosestream.kafka.topics import Topic
 
-    topics = watch.topics(ready["kafka"], ready["postgres"])
+    topics = watch.topics(stackfile.kafka_of(ready), ready["postgres"])
     dose = watch.dose(ready["postgres"])
     alerts_by_kind, newest_alerts = watch.alerts(ready["postgres"])
     cleanup = watch.cleanup(ready["postgres"])

@@ -11,7 +11,9 @@ from psycopg import sql
 
 from dosestream.db.generations import live_generation
 from dosestream.embedded.errors import StackError
+from dosestream.kafka.client import admin_config
 from dosestream.kafka.topics import FACTS, TOPICS, Topic
+from dosestream.settings import KafkaSettings
 
 TIMEOUT_S = 10.0
 # So many alerts are shown one by one.
@@ -51,7 +53,7 @@ class DoseState:
     latency: Latency | None
 
 
-def topics(kafka: str, postgres: str) -> list[TopicState]:
+def topics(kafka: str | KafkaSettings, postgres: str) -> list[TopicState]:
     """Every topic, in the order of the table.
 
     Raises:
@@ -75,7 +77,7 @@ def topics(kafka: str, postgres: str) -> list[TopicState]:
     return states
 
 
-def behind(kafka: str, postgres: str) -> int:
+def behind(kafka: str | KafkaSettings, postgres: str) -> int:
     """How many records of facts the dose database has yet to apply.
 
     Raises:
@@ -85,13 +87,14 @@ def behind(kafka: str, postgres: str) -> int:
     return sum(state.behind or 0 for state in topics(kafka, postgres) if state.name != Topic.CLOCK)
 
 
-def watermarks(kafka: str) -> tuple[dict[Place, int], dict[Place, int]]:
+def watermarks(kafka: str | KafkaSettings) -> tuple[dict[Place, int], dict[Place, int]]:
     """Earliest and next offset of every partition of our topics.
 
     Raises:
         StackError: the broker is away.
     """
-    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    settings = kafka if isinstance(kafka, KafkaSettings) else KafkaSettings(bootstrap=kafka)
+    admin = AdminClient(admin_config(settings, log_level=0))
     try:
         listed = admin.list_topics(timeout=TIMEOUT_S).topics
         places = [
@@ -107,7 +110,7 @@ def watermarks(kafka: str) -> tuple[dict[Place, int], dict[Place, int]]:
             found.append({(p.topic, p.partition): future.result().offset for p, future in answers.items()})
     except KafkaException as error:
         raise StackError(
-            f"Kafka at {kafka} does not answer: see that the stack is up, then try again."
+            f"Kafka at {settings.bootstrap} does not answer: see that the stack is up, then try again."
         ) from error
     return found[0], found[1]
 

@@ -8,6 +8,7 @@ import base64
 import signal
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -89,6 +90,9 @@ class EmbeddedKafka:
         settings: sizes.
         port: of the clients' listener.
         controller_port: of the controller's listener.
+        overrides: configuration over `properties`, such as that of one node of several.
+        format_options: more options of the tool that formats the folder, such as the first users.
+        cluster_id: the same for every node of a cluster; empty: a new one.
     """
 
     folder: Path
@@ -96,6 +100,9 @@ class EmbeddedKafka:
     port: int
     controller_port: int
     logs: Path | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    format_options: Sequence[str] = ()
+    cluster_id: str = ""
     process: Process | None = field(default=None, init=False)
 
     @property
@@ -126,13 +133,14 @@ class EmbeddedKafka:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        config = properties(self.settings, self.folder, self.port, self.controller_port)
+        config = properties(self.settings, self.folder, self.port, self.controller_port) | dict(
+            self.overrides
+        )
         self._config.write_text("".join(f"{key}={value}\n" for key, value in config.items()))
         self._log4j.write_text(LOG4J.format(log=self.log))
         if not (data / "meta.properties").exists():
-            tool = self._command(
-                "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(self._config)
-            )
+            options = ["-t", self.cluster_id or new_cluster_id(), *self.format_options]
+            tool = self._command("kafka.tools.StorageTool", "format", *options, "-c", str(self._config))
             run(tool, "Formatting the folder of Kafka", self._output)
 
     def launch(self) -> None:
@@ -196,7 +204,7 @@ class EmbeddedKafka:
             return False
 
 
-def _cluster_id() -> str:
+def new_cluster_id() -> str:
     """A random UUID as Kafka writes them; never one that begins like an option of the tool."""
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
         pass

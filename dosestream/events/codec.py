@@ -35,6 +35,10 @@ class MalformedRecordError(CodecError):
     """The bytes are no Avro of their schema: quarantine the record and go on."""
 
 
+class NotRegisteredError(CodecError):
+    """The schema registry has not given the schema its id yet, so no record may be written: try again later."""
+
+
 class UnknownSchemaError(CodecError):
     """The writer's schema is not known: stop, publish the schema, then read on."""
 
@@ -45,33 +49,64 @@ class Codec:
 
     Attributes:
         registry_ids: schema name to the id the schema registry gave it; empty without a registry.
+        ask_registry: has every schema registered and returns schema name to id; None without a registry. With it
+            nothing can be encoded before `register()`, or before all ids are in `registry_ids`.
         find_fingerprint: looks up schemas this release does not carry (from `radiology.schemas.v1`).
         find_registry_id: looks up a schema by registry id.
     """
 
     registry_ids: Mapping[str, int] = field(default_factory=dict)
+    ask_registry: Callable[[], Mapping[str, int]] | None = None
     find_fingerprint: Callable[[bytes], Schema | None] | None = None
     find_registry_id: Callable[[int], Schema | None] | None = None
     _known: dict[bytes, Schema] = field(default_factory=lambda: dict(by_fingerprint()))
-    _prefixes: dict[type, tuple[bytes, Schema]] = field(default_factory=dict)
+    _readers: dict[type, Schema] = field(default_factory=dict)
     _encoders: dict[type, tuple[bytes, Encoder]] = field(default_factory=dict)
     _parts_encoders: dict[type, tuple[bytes, PartsEncoder]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, cls in CLASSES.items():
-            schema = load(name)
-            if (registry_id := self.registry_ids.get(name)) is not None:
-                prefix = CONFLUENT + registry_id.to_bytes(4, "big")
-                self._known[prefix] = schema
-            else:
-                prefix = SINGLE_OBJECT + schema.fingerprint
-            self._prefixes[cls] = (prefix, schema)
-            self._encoders[cls] = (prefix, _encoder(schema.text))
-            self._parts_encoders[cls] = (prefix, _parts_encoder(schema.text))
+            self._readers[cls] = load(name)
+        if self.ask_registry is None or self.registry_ids:
+            self._write_with(self.registry_ids)
+
+    def register(self) -> None:
+        """Have the registry give every schema its id, unless it did before; nothing to do without a registry.
+
+        Ids are kept for the life of the codec: once it has them, the registry may be away.
+
+        Raises:
+            Exception: whatever `ask_registry` raises; nothing can be encoded yet, and it may be called again.
+        """
+        if self.ask_registry is not None and not self._encoders:
+            self._write_with(self.ask_registry())
+
+    def _write_with(self, ids: Mapping[str, int]) -> None:
+        prefixes = {cls: self._prefix(ids.get(name), load(name)) for name, cls in CLASSES.items()}
+        self._parts_encoders.update(
+            {cls: (prefix, _parts_encoder(self._readers[cls].text)) for cls, prefix in prefixes.items()}
+        )
+        self._encoders.update(
+            {cls: (prefix, _encoder(self._readers[cls].text)) for cls, prefix in prefixes.items()}
+        )
+
+    def _prefix(self, registry_id: int | None, schema: Schema) -> bytes:
+        if registry_id is None:
+            return SINGLE_OBJECT + schema.fingerprint
+        prefix = CONFLUENT + registry_id.to_bytes(4, "big")
+        self._known[prefix] = schema
+        return prefix
 
     def encode(self, event: Event) -> bytes:
-        """The event as one record value."""
-        prefix, encode = self._encoders[type(event)]
+        """The event as one record value.
+
+        Raises:
+            NotRegisteredError: the schema registry is still to give the schema its id.
+        """
+        try:
+            prefix, encode = self._encoders[type(event)]
+        except KeyError:
+            raise _not_registered(type(event)) from None
         return encode(prefix, event)
 
     def encode_parts(self, cls: type, fields: dict[str, Any]) -> bytes:
@@ -79,8 +114,12 @@ class Codec:
 
         Raises:
             KeyError: a field without default is absent.
+            NotRegisteredError: the schema registry is still to give the schema its id.
         """
-        prefix, encode = self._parts_encoders[cls]
+        try:
+            prefix, encode = self._parts_encoders[cls]
+        except KeyError:
+            raise _not_registered(cls) from None
         return encode(prefix, fields)
 
     def decode(self, value: bytes, expected: type[E]) -> E:
@@ -91,7 +130,7 @@ class Codec:
             MalformedRecordError: the bytes cannot be read as that schema, or as the expected class.
         """
         writer, start = self._writer(value)
-        _, reader = self._prefixes[expected]
+        reader = self._readers[expected]
         if writer.fingerprint == reader.fingerprint:
             try:
                 event, end = _decoder(reader.text)(value, start)
@@ -129,6 +168,12 @@ class Codec:
             )
         self._known[key] = schema
         return schema, start
+
+
+def _not_registered(cls: type) -> NotRegisteredError:
+    return NotRegisteredError(
+        f"{cls.__name__}: the schema registry has not given its schema an id yet: see that it runs"
+    )
 
 
 @cache

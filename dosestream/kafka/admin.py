@@ -13,13 +13,11 @@ from confluent_kafka.admin import (
 )
 
 from dosestream.events.schemas import NAMES, load
-from dosestream.kafka.client import producer_config
-from dosestream.kafka.topics import TOPICS, Topic
+from dosestream.kafka.client import admin_config, producer_config
+from dosestream.kafka.errors import BrokerAwayError as BrokerAwayError
+from dosestream.kafka.topics import Topic
+from dosestream.kafka.wanted import wanted_topics
 from dosestream.settings import KafkaSettings
-
-
-class BrokerAwayError(Exception):
-    """The broker did not answer in time: check the address, start it, then try again."""
 
 
 def create_topics(kafka: KafkaSettings, *, site: bool, timeout_s: float = 30.0) -> list[str]:
@@ -29,22 +27,18 @@ def create_topics(kafka: KafkaSettings, *, site: bool, timeout_s: float = 30.0) 
     Raises:
         BrokerAwayError: no broker answered within timeout_s.
     """
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 3})
+    admin = AdminClient(admin_config(kafka))
     try:
         existing = set(admin.list_topics(timeout=timeout_s).topics)
     except KafkaException as error:
         raise BrokerAwayError(f"Kafka at {kafka.bootstrap} does not answer: {error}") from error
+    specs = wanted_topics(kafka, site=site)
     wanted = [
-        NewTopic(
-            str(spec.name),
-            num_partitions=spec.site_partitions if site else spec.partitions,
-            replication_factor=kafka.replication,
-            config=spec.config(kafka.max_record_bytes),
-        )
-        for spec in TOPICS
-        if spec.name not in existing
+        NewTopic(one.name, one.partitions, one.replication, config=dict(one.config))
+        for one in specs
+        if one.name not in existing
     ]
-    _raise_limits(admin, [str(spec.name) for spec in TOPICS if spec.name in existing], kafka, timeout_s)
+    _raise_limits(admin, [one.name for one in specs if one.name in existing], kafka, timeout_s)
     if not wanted:
         return []
     made = []
@@ -81,7 +75,7 @@ def set_retention(kafka: KafkaSettings, wanted: Mapping[str, int], timeout_s: fl
     Raises:
         BrokerAwayError: the broker did not answer.
     """
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 3})
+    admin = AdminClient(admin_config(kafka))
     name = "retention.ms"
     try:
         asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in wanted])

@@ -4,17 +4,19 @@ The partitioner is Java's, so that every producer puts a key where every other w
 (librdkafka's own default differs from Java's and aiokafka's).
 """
 
-from typing import Any
-
+from dosestream.kafka.security import ClientConfig, connection
 from dosestream.settings import KafkaSettings
 
-ClientConfig = dict[str, Any]
+
+def admin_config(kafka: KafkaSettings, *, log_level: int = 3) -> ClientConfig:
+    """A client that looks at the brokers and changes them; by default it logs errors only."""
+    return connection(kafka) | {"log_level": log_level}
 
 
 def producer_config(kafka: KafkaSettings, *, linger_ms: float, delivery_timeout_ms: int) -> ClientConfig:
     """A durable producer: acks from all in-sync replicas, idempotent, bounded in time."""
     return {
-        "bootstrap.servers": kafka.bootstrap,
+        **connection(kafka),
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
@@ -34,7 +36,7 @@ def producer_config(kafka: KafkaSettings, *, linger_ms: float, delivery_timeout_
 def consumer_config(kafka: KafkaSettings, *, group: str) -> ClientConfig:
     """A consumer that commits nothing by itself and may read one whole record of the largest size."""
     return {
-        "bootstrap.servers": kafka.bootstrap,
+        **connection(kafka),
         "group.id": group,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",

@@ -2,37 +2,36 @@
 
 from collections.abc import Callable
 
-from confluent_kafka.schema_registry import Schema as RegistrySchema
-from confluent_kafka.schema_registry import SchemaRegistryClient
-
 from dosestream.events.codec import Codec
-from dosestream.events.schemas import Schema, from_text, load
+from dosestream.events.schemas import Schema, from_text
 from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.records import Partition
-from dosestream.kafka.topics import TOPICS, Topic
+from dosestream.kafka.registry import Registry
+from dosestream.kafka.topics import Topic
 from dosestream.settings import KafkaSettings
 
 
-def codec_for(kafka: KafkaSettings) -> Codec:
+def codec_for(kafka: KafkaSettings, *, later: bool = False, registry: Registry | None = None) -> Codec:
     """A codec that writes the Confluent wire format where a registry is configured, else single-object
     encoding; it looks unknown writers' schemas up in `radiology.schemas.v1` or in the registry.
 
-    Each schema is registered before its first record.
+    Each schema is registered before its first record: now, or with `later` by `Codec.register`, which is for those
+    who start whether the registry is there or not. `registry` is the site's where none is given.
+
+    Raises:
+        RegistryError: the registry is away or refused, unless `later`.
     """
     if not kafka.schema_registry:
         return Codec(find_fingerprint=_from_topic(kafka))
-    registry = SchemaRegistryClient.new_client({"url": kafka.schema_registry})
-    ids = {}
-    for spec in TOPICS:
-        if spec.schema is not None:
-            text = load(spec.schema).text
-            ids[spec.schema] = registry.register_schema(f"{spec.name}-value", RegistrySchema(text, "AVRO"))
-
-    def find(registry_id: int) -> Schema | None:
-        found = registry.get_schema(registry_id)
-        return from_text(f"registry {registry_id}", found.schema_str) if found.schema_str else None
-
-    return Codec(registry_ids=ids, find_fingerprint=_from_topic(kafka), find_registry_id=find)
+    registry = registry or Registry(kafka)
+    codec = Codec(
+        ask_registry=registry.register_all,
+        find_fingerprint=_from_topic(kafka),
+        find_registry_id=registry.find,
+    )
+    if not later:
+        codec.register()
+    return codec
 
 
 def _from_topic(kafka: KafkaSettings) -> Callable[[bytes], Schema | None]:

@@ -16,8 +16,9 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from dosestream.kafka.client import ClientConfig, producer_config
+from dosestream.kafka.client import producer_config
 from dosestream.kafka.publisher import Done, Position, Publication, PublishError, publish_error
+from dosestream.kafka.security import ClientConfig
 from dosestream.settings import KafkaSettings
 
 log = logging.getLogger("dosestream.kafka.loop_publisher")

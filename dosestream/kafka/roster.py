@@ -15,6 +15,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from dosestream.kafka.admin import BrokerAwayError
+from dosestream.kafka.client import admin_config
 from dosestream.kafka.generations import Ends
 from dosestream.life import Life
 from dosestream.settings import KafkaSettings
@@ -166,7 +167,7 @@ class Roster:
             raise BrokerAwayError(f"Kafka at {self._kafka.bootstrap} does not answer: {error}") from error
 
     def _client(self) -> Any:
-        return AdminClient({"bootstrap.servers": self._kafka.bootstrap, "log_level": 3})
+        return AdminClient(admin_config(self._kafka))
 
 
 class Watch:

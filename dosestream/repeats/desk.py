@@ -1,13 +1,14 @@
 """Marks and repeats of one raw topic brought up together: what a listener needs before it may accept.
 
-Before the first message: the schemas are published, this life is on the roster, and the store of repeats is
-open and filled.
+Before the first message: the schemas are published, the registry has given them their ids, this life is on the
+roster, and the store of repeats is open and filled.
 """
 
 import logging
 import time
 from collections.abc import Callable
 
+from dosestream.events.codec import Codec
 from dosestream.kafka.admin import publish_schemas
 from dosestream.kafka.generations import Ends
 from dosestream.kafka.normalised_up_to import NormalisedUpTo
@@ -31,12 +32,14 @@ class Desk:
         settings: Settings,
         topic: str,
         marks: NormalisedUpTo,
+        codec: Codec,
         opened: Callable[[Store], None],
         caretaker: bool = True,
     ) -> None:
         self._settings = settings
         self._topic = topic
         self._marks = marks
+        self._codec = codec
         self._opened = opened
         self._caretaker = caretaker
         self._follower: Follower | None = None
@@ -56,6 +59,7 @@ class Desk:
 
     def _before(self) -> None:
         publish_schemas(self._settings.kafka)
+        self._codec.register()
         if self.store is None:
             self.store = OpenedStore(self._settings.repeats, self._marks.roster.cluster(), self._topic)
         self._marks.store = self.store.name

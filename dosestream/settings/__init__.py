@@ -6,6 +6,7 @@ Every setting has a default that works on one machine. `load` explains a mistake
 from dosestream.settings.document import SettingsError, parse
 from dosestream.settings.file import ENVIRONMENT, load
 from dosestream.settings.mapping import CodeMapSettings, MappingSettings, RuleSettings
+from dosestream.settings.metrics import MetricsSettings
 from dosestream.settings.sections import (
     MIB,
     AuthoritySettings,
@@ -26,6 +27,7 @@ from dosestream.settings.sections import (
     SiteSettings,
     SourceSettings,
     TlsSettings,
+    TopicSettings,
     WorklistSettings,
 )
 from dosestream.settings.source import source_for_ae, source_for_hl7
@@ -43,6 +45,7 @@ __all__ = [
     "LimitSettings",
     "MappingSettings",
     "MatchingSettings",
+    "MetricsSettings",
     "MllpSettings",
     "OrthancSettings",
     "PacsSettings",
@@ -55,6 +58,7 @@ __all__ = [
     "SiteSettings",
     "SourceSettings",
     "TlsSettings",
+    "TopicSettings",
     "WorklistSettings",
     "load",
     "parse",

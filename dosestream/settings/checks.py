@@ -11,6 +11,7 @@ from dosestream.hl7.path import Path as FieldPath
 from dosestream.hl7.path import PathError
 from dosestream.hl7.profile import ProfileSettings
 from dosestream.hl7.zsegments import ZContract
+from dosestream.kafka.topics import Topic
 from dosestream.knowledge import reference_levels, thresholds
 from dosestream.knowledge.quantities import QUANTITIES
 from dosestream.knowledge.reference_levels import ReferenceLevelSettings
@@ -22,7 +23,15 @@ from dosestream.settings.mapping import (
     rule_mistakes,
     unknown_sources,
 )
-from dosestream.settings.sections import DicomTlsSettings, RetentionSettings, Settings, TlsSettings
+from dosestream.settings.metrics import MetricsSettings, metrics_mistakes
+from dosestream.settings.sections import (
+    DicomTlsSettings,
+    KafkaSettings,
+    RetentionSettings,
+    Settings,
+    TlsSettings,
+    TopicSettings,
+)
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "on_violation": ("flag", "reject"),
@@ -33,6 +42,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "unmapped": ("keep", "blank"),
     "merged_away": ("follow", "own"),
     "reference_level.quantity": tuple(QUANTITIES),
+    "kafka.security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    "kafka.sasl_mechanism": ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"),
+    "compression": ("", "producer", "uncompressed", "zstd", "lz4", "snappy", "gzip"),
+    "kafka.topic.name": tuple(str(name) for name in Topic),
     "keep_from_status": ("", "SCHEDULED", "ARRIVED", "STARTED", "COMPLETED"),
 }
 
@@ -149,6 +162,7 @@ def _without(tls: object, needs: Iterable[tuple[str, str]]) -> list[tuple[tuple[
 # What a value must be beyond its type: by its key, or for a list or table by the key of the whole.
 CHECKS: dict[str, Callable[[object], str | None]] = {
     "port": _port,
+    "service": _port,
     "workers": _workers,
     "release": _release,
     "size_mib": _size_mib,
@@ -176,11 +190,52 @@ CHECKS: dict[str, Callable[[object], str | None]] = {
     "hour": _hour,
 }
 
+
+def _kafka_mistakes(kafka: KafkaSettings) -> list[tuple[tuple[str, ...], str]]:
+    """What does not go together; user and password may come from the environment, so their lack is told later."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    if kafka.replication < 1:
+        found.append((("replication",), "'replication' is too small: 1 at least"))
+    elif not 0 <= kafka.min_insync_replicas <= kafka.replication:
+        found.append(
+            (
+                ("min_insync_replicas",),
+                "more replicas than 'replication' can never be in sync: make it smaller",
+            )
+        )
+    if kafka.key and not kafka.certificate:
+        found.append((("key",), "'key' needs 'certificate'"))
+    names = [one.name for one in kafka.topic]
+    found += [
+        (("topic", str(n)), f"{name!r} is named twice") for n, name in enumerate(names) if name in names[:n]
+    ]
+    return found
+
+
+def _topic_mistakes(topic: TopicSettings) -> list[tuple[tuple[str, ...], str]]:
+    found: list[tuple[tuple[str, ...], str]] = []
+    if not topic.name:
+        found.append((("name",), "a topic needs its 'name'"))
+    if topic.partitions < 0:
+        found.append((("partitions",), "'partitions' is too small: 1 at least"))
+    if topic.retention_days < -1:
+        found.append((("retention_days",), "'retention_days' is no number of days: 0 keeps for ever"))
+    if topic.retention_days >= 0 and (key := BY_CLEANUP.get(topic.name)):
+        found.append((("retention_days",), f"this topic is kept for retention.{key}: set that"))
+    return found
+
+
+# Topics whose limit the cleanup keeps, and its key.
+BY_CLEANUP = {str(Topic.REJECTED): "rejected_days", str(Topic.AUDIT): "audit_days"}
+
 # What a table must be as a whole: by its class, the keys of the mistake and a sentence.
 WHOLE: dict[type, Callable[[Any], list[tuple[tuple[str, ...], str]]]] = {
     CodeMapSettings: code_map_mistakes,
+    KafkaSettings: _kafka_mistakes,
+    TopicSettings: _topic_mistakes,
     ProfileSettings: profile.mistakes,
     RetentionSettings: _retention_mistakes,
+    MetricsSettings: metrics_mistakes,
     RuleSettings: rule_mistakes,
     TlsSettings: _tls_mistakes,
     AlertSettings: thresholds.mistakes,

@@ -8,12 +8,21 @@ from typing import Any
 
 from dosestream.settings.document import SettingsError, parse
 from dosestream.settings.files import with_files
+from dosestream.settings.secret import read_secret, with_password
 from dosestream.settings.sections import Settings
 
 # Environment variable to the setting it overrides: what compose and Kubernetes set.
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "DOSESTREAM_KAFKA": ("kafka", "bootstrap"),
+    "DOSESTREAM_KAFKA_SECURITY_PROTOCOL": ("kafka", "security_protocol"),
+    "DOSESTREAM_KAFKA_USER": ("kafka", "user"),
+    "DOSESTREAM_KAFKA_PASSWORD_FILE": ("kafka", "password_file"),
+    "DOSESTREAM_KAFKA_CA_FILE": ("kafka", "ca_file"),
+    "DOSESTREAM_KAFKA_CERTIFICATE": ("kafka", "certificate"),
+    "DOSESTREAM_KAFKA_KEY": ("kafka", "key"),
     "DOSESTREAM_SCHEMA_REGISTRY": ("kafka", "schema_registry"),
+    "DOSESTREAM_SCHEMA_REGISTRY_AUTH_FILE": ("kafka", "schema_registry_auth_file"),
+    "DOSESTREAM_SCHEMA_REGISTRY_CA_FILE": ("kafka", "schema_registry_ca_file"),
     "DOSESTREAM_POSTGRES": ("postgres", "url"),
     "DOSESTREAM_MLLP_HOST": ("mllp", "host"),
     "DOSESTREAM_MLLP_PORT": ("mllp", "port"),
@@ -28,6 +37,8 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "DOSESTREAM_WORKLIST_AE_TITLE": ("worklist", "ae_title"),
     "DOSESTREAM_PATIENT_KEY_SECRET": ("site", "patient_key_secret"),
     "DOSESTREAM_CLOCK_INTERVAL_S": ("clock", "interval_s"),
+    "DOSESTREAM_METRICS_HOST": ("metrics", "host"),
+    "DOSESTREAM_METRICS_PORT": ("metrics", "port"),
 }
 
 
@@ -49,14 +60,24 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
     mistakes: list[str] = []
     settings = with_files(settings, Path(path).parent if path is not None else Path(), mistakes)
     for variable, trail in ENVIRONMENT.items():
-        if value := environ.get(variable):
+        if value := _value(variable, environ, mistakes):
             try:
                 settings = _with(settings, trail, value)
             except ValueError as error:
                 mistakes.append(f"environment: {variable}={value!r} is no {error.args[-1]}")
+    settings = replace(settings, postgres=with_password(settings.postgres, environ, mistakes))
     if mistakes:
         raise SettingsError(mistakes)
     return settings
+
+
+def _value(variable: str, environ: Mapping[str, str], mistakes: list[str]) -> str | None:
+    """The variable's value, else the content of the file that `<variable>_FILE` names: how compose, Kubernetes
+    and systemd hand over secrets."""
+    if value := environ.get(variable):
+        return value
+    named = environ.get(f"{variable}_FILE")
+    return read_secret(Path(named), f"environment: {variable}_FILE", mistakes) if named else None
 
 
 def _with(part: Any, trail: tuple[str, ...], value: str) -> Any:

@@ -1,6 +1,6 @@
 """What the configuration names by file: read when it is loaded, so that a broken file is a mistake of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,13 @@ from dosestream.mapping.place import DEFAULT
 from dosestream.settings.document import SettingsError, build
 from dosestream.settings.mapping import RuleSettings, rule_mistakes
 from dosestream.settings.mapping_files import with_mapping_files
-from dosestream.settings.sections import DicomTlsSettings, MessageProfileSettings, Settings, TlsSettings
+from dosestream.settings.sections import (
+    DicomTlsSettings,
+    KafkaSettings,
+    MessageProfileSettings,
+    Settings,
+    TlsSettings,
+)
 
 Tls = TypeVar("Tls", TlsSettings, DicomTlsSettings)
 
@@ -19,6 +25,10 @@ Tls = TypeVar("Tls", TlsSettings, DicomTlsSettings)
 def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Settings:
     """The settings with the content of their files; `folder` is where relative paths begin."""
     settings = replace(settings, mapping=with_mapping_files(settings.mapping, folder, mistakes))
+    if named := settings.postgres.password_file:
+        path = str((folder / named).absolute())
+        settings = replace(settings, postgres=replace(settings.postgres, password_file=path))
+    settings = replace(settings, kafka=_kafka(settings.kafka, folder, mistakes))
     mllp, dicom = settings.mllp, settings.dicom
     settings = replace(
         settings,
@@ -35,6 +45,28 @@ def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Setting
     return _with_contract_rules(settings, mistakes)
 
 
+def _kafka(kafka: KafkaSettings, folder: Path, mistakes: list[str]) -> KafkaSettings:
+    """The same with whole paths; the files are read whenever a client is made."""
+    keys = (
+        *("password_file", "ca_file", "certificate", "key"),
+        *("schema_registry_auth_file", "schema_registry_ca_file"),
+    )
+    whole: dict[str, Any] = {
+        key: str((folder / name).absolute()) for key in keys if (name := getattr(kafka, key))
+    }
+    _see("kafka", whole, mistakes)
+    return replace(kafka, **whole) if whole else kafka
+
+
+def _see(section: str, whole: Mapping[str, str], mistakes: list[str]) -> None:
+    for key, path in whole.items():
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            mistakes.append(f"{section}.{key}: {path}: {_reason(error)}")
+
+
 def _tls(section: str, tls: Tls, folder: Path, mistakes: list[str]) -> Tls:
     """The same with whole paths. The files themselves change without the configuration, and are read by the
     listener; only that they can be read is looked at here."""
@@ -43,12 +75,7 @@ def _tls(section: str, tls: Tls, folder: Path, mistakes: list[str]) -> Tls:
         for key in ("certificate", "key", "client_ca")
         if (name := getattr(tls, key))
     }
-    for key, path in whole.items():
-        try:
-            with Path(path).open("rb"):
-                pass
-        except OSError as error:
-            mistakes.append(f"{section}.{key}: {path}: {_reason(error)}")
+    _see(section, whole, mistakes)
     return replace(tls, **whole)
 
 

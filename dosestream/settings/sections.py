@@ -8,6 +8,7 @@ from dosestream.hl7.zsegments import ZContract
 from dosestream.knowledge.reference_levels import ReferenceLevelSettings
 from dosestream.knowledge.thresholds import AlertSettings
 from dosestream.settings.mapping import LOADED, MappingSettings
+from dosestream.settings.metrics import MetricsSettings
 
 MIB = 1024 * 1024
 
@@ -26,12 +27,44 @@ class SiteSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """What a site wants of one topic, over the table of `dosestream/kafka/topics.py`."""
+
+    name: str = ""
+    # 0: as the table says.
+    partitions: int = 0
+    # 0 for ever, -1 as the table says.
+    retention_days: int = -1
+    # compression.type; empty: that of all topics.
+    compression: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """The broker."""
+    """The brokers."""
 
     bootstrap: str = "127.0.0.1:9092"
+    # Copies of each topic, and how many of them must have a record before it counts as stored; 0: all but one.
     replication: int = 1
+    min_insync_replicas: int = 0
+    # compression.type of topics; empty: as it was produced.
+    compression: str = ""
+    topic: tuple[TopicSettings, ...] = ()
+    # How clients connect: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = "SCRAM-SHA-512"
+    user: str = ""
+    # Files lie beside the configuration file where their paths are relative. The password is one line; the
+    # authorities that signed the brokers' certificates (empty: the system's), our certificate and its key are PEM.
+    password_file: str = ""
+    ca_file: str = ""
+    certificate: str = ""
+    key: str = ""
+    # A Confluent-compatible registry's URL; a file with `user:password` of it, and one with the authorities that
+    # signed its certificate (PEM; empty: those that clients know).
     schema_registry: str = ""
+    schema_registry_auth_file: str = ""
+    schema_registry_ca_file: str = ""
     # Largest message a sender may send; a record may be 1 MiB larger, for the envelope.
     max_message_bytes: int = 16 * MIB
     # How long one produce may take before the sender is told to try again.
@@ -41,12 +74,19 @@ class KafkaSettings:
     def max_record_bytes(self) -> int:
         return self.max_message_bytes + MIB
 
+    @property
+    def in_sync(self) -> int:
+        """min.insync.replicas of every topic."""
+        return self.min_insync_replicas or max(1, self.replication - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
     """The dose database."""
 
     url: str = "postgresql://127.0.0.1:5432/dosestream"
+    # A file with the password of the user in `url`, beside the configuration file where its path is relative.
+    password_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +391,7 @@ class Settings:
     alert: AlertSettings = field(default_factory=AlertSettings)
     reference_level: tuple[ReferenceLevelSettings, ...] = ()
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     # "ORC-1_ORC-5" to status, over the default table of dosestream/reconcile/status.py.
     order_status: Mapping[str, str] = field(default_factory=dict)
     # Status to the statuses that may follow it, blanks between, over the default table there.

@@ -1,7 +1,7 @@
 """A history: weeks of several hospitals, drawn by chance from a seed, with the faults of real feeds.
 
 People come again and again; rooms have hours and habits; records are merged, renamed and renumbered; messages
-are late, doubled, and stamped by clocks that are wrong. Four messages in five are ADT.
+are late, doubled, and stamped by clocks that are wrong. Four messages in five are ADT unless told otherwise.
 """
 
 from collections.abc import Iterator, Sequence
@@ -80,7 +80,13 @@ class History:
 
 
 def history(
-    seed: int, base: date, days: int, sites: int, studies_a_day: float = 30, compressed: bool = False
+    seed: int,
+    base: date,
+    days: int,
+    sites: int,
+    studies_a_day: float = 30,
+    compressed: bool = False,
+    adt_share: float = ADT_SHARE,
 ) -> History:
     """Weeks of one or several hospitals.
 
@@ -93,10 +99,11 @@ def history(
         compressed: it will be played in one go, long after it happened: then no clock is ahead (what is later than
             its receipt by more than a tolerance cannot be told apart), and the truth leaves the phase undefined.
             Choose a base `OVER_DAYS` days ago, so that all windows are over and nothing lies in the future.
+        adt_share: of the HL7 messages, below 1.
     """
     moulds = Moulds(Random(f"{seed}/recipes"))
     played = [
-        _site(seed, base, days, number, sites, studies_a_day, moulds, not compressed)
+        _site(seed, base, days, number, sites, studies_a_day, moulds, not compressed, adt_share)
         for number in range(1, sites + 1)
     ]
     rng = Random(f"{seed}/{base.isoformat()}/post")
@@ -135,6 +142,7 @@ def _site(
     studies_a_day: float,
     moulds: Moulds,
     clocks_ahead: bool,
+    adt_share: float,
 ) -> Site:
     first = base - timedelta(days=days)
     h = day.hospital(seed, first + timedelta(days=1), number, sites)
@@ -143,7 +151,7 @@ def _site(
     for back in range(days):
         for visit in _visits(site, first + timedelta(days=back), studies_a_day):
             _enter(site, visit)
-    site.agenda.enter(_desk(site, h.clock(0), h.clock(24 * days)))
+    site.agenda.enter(_desk(site, h.clock(0), h.clock(24 * days), adt_share))
     site.agenda.run(h.clock(24 * days) + AFTER)
     return site
 
@@ -203,8 +211,8 @@ def _enter(site: Site, visit: Visit) -> None:
         site.agenda.enter(companion(visit, replace(visit, place=place, evidence=evidence(h, place))))
 
 
-def _desk(site: Site, begins: int, ends: int) -> Acts:
-    """What the registration desk says of everybody else, until four messages in five are ADT."""
+def _desk(site: Site, begins: int, ends: int, adt_share: float) -> Acts:
+    """What the registration desk says of everybody else, until this share of the messages is ADT."""
     h = site.h
     seen, adt, others = 0, 0, 0
     for at in range(begins, ends + AFTER, 10 * MINUTE):
@@ -213,7 +221,7 @@ def _desk(site: Site, begins: int, ends: int) -> Acts:
         seen = len(h.steps)
         said = sum(kind.startswith("ADT") for kind in kinds)
         adt, others = adt + said, others + len(kinds) - said
-        for _ in range(round(others * ADT_SHARE / (1 - ADT_SHARE)) - adt):
+        for _ in range(round(others * adt_share / (1 - adt_share)) - adt):
             _word(site, at)
 
 

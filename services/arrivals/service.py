@@ -44,7 +44,7 @@ class Arrivals:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        codec = codec_for(settings.kafka)
+        codec = codec_for(settings.kafka, later=True)
         publications = Publications(settings, codec)
         self._publisher = Publisher(settings.kafka)
         self._marks = NormalisedUpTo(
@@ -62,7 +62,7 @@ class Arrivals:
         self._over = threading.Event()
         self._poller = threading.Thread(target=self._tend, name="audit", daemon=True)
         self._poller.start()
-        self._desk = Desk(settings, str(Topic.DICOM_RAW), self._marks, self._opened)
+        self._desk = Desk(settings, str(Topic.DICOM_RAW), self._marks, codec, self._opened)
         self._listener: Listener | None = None
         self._feeds: list[WatchedFolder | Feed] = []
 

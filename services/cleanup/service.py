@@ -3,7 +3,6 @@
 import logging
 import signal
 import threading
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import FrameType
 from zoneinfo import ZoneInfo
@@ -17,7 +16,7 @@ from dosestream.kafka.codec import codec_for
 from dosestream.kafka.publisher import PublishError
 from dosestream.kafka.reader import ReadError
 from dosestream.kafka.snapshots import SnapshotReader, SnapshotWriter
-from dosestream.kafka.topics import DAY_MS, FOR_EVER, Topic
+from dosestream.kafka.wanted import topic_limits
 from dosestream.reconcile.rules import rules_from
 from dosestream.settings import Settings
 from services.cleanup.forget import Tally
@@ -35,15 +34,6 @@ def next_run(now: datetime, hour: int, zone: str) -> datetime:
     here = now.astimezone(ZoneInfo(zone))
     today = here.replace(hour=hour, minute=0, second=0, microsecond=0)
     return today if today > here else today + timedelta(days=1)
-
-
-def topic_limits(settings: Settings) -> dict[str, int]:
-    """Topics whose records go by their age alone, and after how many milliseconds."""
-    days: Mapping[Topic, int] = {
-        Topic.REJECTED: settings.retention.rejected_days,
-        Topic.AUDIT: settings.retention.audit_days,
-    }
-    return {str(topic): limit * DAY_MS if limit else FOR_EVER for topic, limit in days.items()}
 
 
 def clean(settings: Settings, stopping: threading.Event, *, dry: bool) -> Tally:
@@ -74,7 +64,7 @@ def clean(settings: Settings, stopping: threading.Event, *, dry: bool) -> Tally:
         )
         tally = run.once(dry=dry)
         if not dry:
-            set_retention(settings.kafka, topic_limits(settings))
+            set_retention(settings.kafka, topic_limits(settings.retention))
         return tally
     finally:
         writer.close()

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from dosestream.admission import Admission, Peer
 from dosestream.admission import refusal as not_allowed
+from dosestream.events.codec import NotRegisteredError
 from dosestream.events.identity import content_hash
 from dosestream.events.receipt import ReceiptClock
 from dosestream.events.records import RawMessage
@@ -273,7 +274,12 @@ class Intake:
             heard = self.tell(header, answer, now, told) if answer is not None else ""
             self.audit.receipt(found, peer, content, now, heard, told)
 
-        self.publisher.publish(self.publications.rejection(rejected(refusal, raw, None)), stored)
+        try:
+            record = self.publications.rejection(rejected(refusal, raw, None))
+        except NotRegisteredError as error:
+            stored(PublishError(str(error), retriable=True))
+            return
+        self.publisher.publish(record, stored)
 
     def refuse(self, header: Header | None, answer: Answer) -> None:
         """Answer a message that could not be stored in time."""

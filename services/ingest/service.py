@@ -82,7 +82,7 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         settings, share = self._settings, self._share
-        publications = Publications(settings, codec_for(settings.kafka))
+        publications = Publications(settings, codec_for(settings.kafka, later=True))
         self._trail = Trail(settings.kafka, publications.codec, "ingest")
         self._audit = Audit(self._trail)
         self._certificates: Certificates | None = None
@@ -101,7 +101,14 @@ class _Service:
         self._intake = Intake(
             settings, publications, LoopPublisher(settings.kafka, loop), marks, loop, clock, self._audit
         )
-        desk = Desk(settings, str(Topic.HL7_RAW), marks, self._opened, caretaker=share.number == 0)
+        desk = Desk(
+            settings,
+            str(Topic.HL7_RAW),
+            marks,
+            publications.codec,
+            self._opened,
+            caretaker=share.number == 0,
+        )
         desk.start()
         try:
             await self._repaired(marks)

@@ -23,6 +23,7 @@ from dosestream.db.ledger import Hole, HoleError
 from dosestream.db.records import Decoded, decode
 from dosestream.db.snapshots import recall
 from dosestream.events.codec import Codec
+from dosestream.kafka.errors import BrokerAwayError
 from dosestream.kafka.reader import PartitionReader, ReadError, RetentionError
 from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.snapshots import SnapshotReader
@@ -110,6 +111,7 @@ class Engine:
         derived; waits for a server that is away."""
 
         def begin() -> None:
+            self._codec.register()
             low = {
                 partition: self._reader.watermarks(partition)[0]
                 for topic in FACTS
@@ -293,7 +295,7 @@ class Engine:
                     return work()
             except RetentionError:
                 raise
-            except (psycopg.OperationalError, psycopg.InterfaceError, ReadError) as away:
+            except (psycopg.OperationalError, psycopg.InterfaceError, ReadError, BrokerAwayError) as away:
                 if self.stopping.is_set():
                     raise StoppingError from away
                 if attempt in (0, 10) or attempt % 60 == 0:

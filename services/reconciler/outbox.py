@@ -23,6 +23,7 @@ from dosestream.events.cloudevents import headers
 from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash
 from dosestream.events.records import Alert, Clock, Dose
+from dosestream.kafka.errors import BrokerAwayError
 from dosestream.kafka.publisher import Position, Publisher, PublishError
 from dosestream.kafka.topics import Topic
 from dosestream.settings import Settings
@@ -129,6 +130,9 @@ class Outbox(threading.Thread):
                 except (psycopg.OperationalError, psycopg.InterfaceError) as away:
                     log.warning("database away: %s", str(away).strip().splitlines()[0])
                     self._stopping.wait(AWAY_S)
+                except BrokerAwayError as away:
+                    log.warning("%s", away)
+                    self._stopping.wait(AWAY_S)
                 except Exception:
                     log.exception("publishing interrupted; the marks stay")
                     self._stopping.wait(AWAY_S)
@@ -136,6 +140,7 @@ class Outbox(threading.Thread):
             publisher.close()
 
     def _serve(self, connection: psycopg.Connection[tuple[object, ...]], publisher: Publisher) -> None:
+        self._codec.register()
         next_tick = 0.0
         holding = False
         while not self._stopping.is_set():

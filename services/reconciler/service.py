@@ -39,7 +39,7 @@ def run(settings: Settings) -> int:
         os._exit(1)
 
     # Before anything else: it starts no thread and opens nothing that the engine would share.
-    engine = EngineProcess(lambda: Engine(settings, codec_for(settings.kafka), rules), gone)
+    engine = EngineProcess(lambda: Engine(settings, codec_for(settings.kafka, later=True), rules), gone)
     engine.launch()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,7 +53,7 @@ def run(settings: Settings) -> int:
     if started.exception() is not None:
         engine.close()
         return 1
-    codec = codec_for(settings.kafka)
+    codec = codec_for(settings.kafka, later=True)
     outbox = Outbox(settings, codec)
     outbox.start()
     # Static membership: a restart within the session timeout keeps its partitions.

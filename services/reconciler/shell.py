@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import faust
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
 
+from dosestream.kafka import security
 from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.topics import FACTS
 from dosestream.settings import KafkaSettings, Settings
@@ -63,6 +65,23 @@ class LedgerApp(faust.App):  # type: ignore[misc]
         self.on_ready()
 
 
+def credentials(kafka: KafkaSettings) -> Credentials | None:
+    """Who we are to the broker, as Faust says it.
+
+    Raises:
+        SettingsError: a password or certificate cannot be read.
+    """
+    context = security.tls_context(kafka)
+    if security.is_sasl(kafka):
+        return SASLCredentials(
+            username=kafka.user,
+            password=security.password(kafka),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return SSLCredentials(context) if context is not None else None
+
+
 def subscribe(
     kafka: KafkaSettings,
     group: str,
@@ -75,6 +94,7 @@ def subscribe(
     app = LedgerApp(
         group,
         broker=";".join(brokers),
+        broker_credentials=credentials(kafka),
         store="memory://",
         key_serializer="raw",
         value_serializer="raw",

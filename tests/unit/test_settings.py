@@ -66,3 +66,55 @@ def test_files_of_tls_lie_beside_the_configuration(section: str, tmp_path: Path)
     config.write_text(f"[{section}.tls]\ncertificate = 'c.pem'\nkey = 'none.pem'\n")
     with pytest.raises(SettingsError, match=rf"{section}\.tls\.key: .*none\.pem: cannot be read"):
         load(config, {})
+
+
+SECRETS = {
+    "a variable from a file": (
+        {"DOSESTREAM_PATIENT_KEY_SECRET_FILE": "one"},
+        ("s/1 t", "postgresql://127.0.0.1:5432/dosestream"),
+    ),
+    "a variable stands over its file": (
+        {"DOSESTREAM_PATIENT_KEY_SECRET_FILE": "one", "DOSESTREAM_PATIENT_KEY_SECRET": "other"},
+        ("other", "postgresql://127.0.0.1:5432/dosestream"),
+    ),
+    "the database's password": (
+        {"DOSESTREAM_POSTGRES": "postgresql://u@h:1/d?x=1", "DOSESTREAM_POSTGRES_PASSWORD_FILE": "one"},
+        ("dosestream", "postgresql://u:s%2F1%20t@h:1/d?x=1"),
+    ),
+    "a URL with a password keeps it": (
+        {"DOSESTREAM_POSTGRES": "postgresql://u:p@h/d", "DOSESTREAM_POSTGRES_PASSWORD_FILE": "one"},
+        ("dosestream", "postgresql://u:p@h/d"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("environ", "expected"), SECRETS.values(), ids=SECRETS.keys())
+def test_secrets_lie_in_files(environ: dict[str, str], expected: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("s/1 t\n")
+    named = {key: str(tmp_path / value) if key.endswith("_FILE") else value for key, value in environ.items()}
+    settings = load(environ=named)
+    assert (settings.site.patient_key_secret, settings.postgres.url) == expected
+
+
+WRONG_SECRETS = {
+    "a file that is not there": ("DOSESTREAM_KAFKA_FILE", None, "No such file"),
+    "an empty file": ("DOSESTREAM_KAFKA_FILE", "\n", "must hold one line"),
+    "a password of nobody": ("DOSESTREAM_POSTGRES_PASSWORD_FILE", "x", "names no user"),
+}
+
+
+@pytest.mark.parametrize(("variable", "content", "told"), WRONG_SECRETS.values(), ids=WRONG_SECRETS.keys())
+def test_a_secret_of_no_use_is_a_mistake(
+    variable: str, content: str | None, told: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "secret").write_text(content)
+    with pytest.raises(SettingsError, match=told):
+        load(environ={variable: str(tmp_path / "secret")})
+
+
+def test_the_password_file_lies_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("secret")
+    config = tmp_path / "dosestream.toml"
+    config.write_text("[postgres]\nurl = 'postgresql://u@h/d'\npassword_file = 'pw'\n")
+    assert load(config, {}).postgres.url == "postgresql://u:secret@h/d"

@@ -1,0 +1,242 @@
+"""What regions of hospitals need, reckoned from what a run of `bench/scale.py` measured. Pure arithmetic.
+
+    python bench/region.py FILE [--hospitals 200]
+
+Everything is proportional to messages: processor time at the busiest hour, bytes over the years. What is not
+proportional (a table that grows with people, not with messages) is reckoned too high by this, never too low.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+MILLION = 1_000_000
+DAY_S = 86_400
+# A tenth of a day's messages come in its busiest hour, and no processor is planned to be busier than half.
+BUSIEST_HOUR = 0.1
+FILLED = 0.5
+REPLICAS = 3
+# Of a broker's disk; and how full it may be.
+BROKER_BYTES = 8e12
+DISK_FILLED = 0.6
+PARTITIONS_AT_LEAST = 12
+# So that a reconciler that is added finds something to take over.
+PARTITIONS_EACH = 2
+HEADINGS = (
+    "hospitals",
+    "messages/s",
+    "processors: ingest, arrivals, reconcilers, PostgreSQL, Kafka",
+    "ingests",
+    "reconcilers",
+    "partitions",
+    "topics",
+    "brokers",
+    "database",
+    "log a day",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run. Times in seconds, of processors unless they end in `_s` alone.
+
+    Attributes:
+        kinds: messages by type, or by what a DICOM object is.
+        sent_s: until the last answer, wall clock.
+        took_s: until the last row was published, wall clock.
+        resting: processor time a second at rest, by service.
+        processor_s: of the run beyond that, by service.
+        topics: records and bytes, one replica.
+        tables: bytes that were added, indexes included.
+        log_bytes: write-ahead log.
+        rate: messages a second that were asked for; 0: as fast as they are answered.
+    """
+
+    messages_a_day: int
+    adt_share: float
+    hl7: int
+    dicom: int
+    kinds: Mapping[str, int]
+    hl7_bytes: int
+    dicom_bytes: int
+    sent_s: float
+    took_s: float
+    resting: Mapping[str, float]
+    processor_s: Mapping[str, float]
+    topics: Mapping[str, tuple[int, int]]
+    tables: Mapping[str, int]
+    log_bytes: int
+    rate: float
+
+    @property
+    def messages(self) -> int:
+        """HL7 messages and DICOM objects together."""
+        return self.hl7 + self.dicom
+
+    @property
+    def topic_bytes(self) -> float:
+        """A message, in all topics, one replica."""
+        return sum(size for _, size in self.topics.values()) / self.messages
+
+    @property
+    def table_bytes(self) -> float:
+        """A message, in all tables."""
+        return sum(self.tables.values()) / self.messages
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Measured":
+        """One run as `as_json` gave it."""
+        topics = {name: (int(records), int(size)) for name, (records, size) in document["topics"].items()}
+        return cls(**{**document, "topics": topics})
+
+    def shown(self) -> str:
+        """For a person."""
+        pace = f"{self.rate:g} a second" if self.rate else "as fast as they were answered"
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kinds.items()))
+        lines = [
+            f"The day of {self.messages_a_day:,}: {self.hl7:,} HL7 messages ({self.hl7_bytes / self.hl7:,.0f} bytes each)",
+            f"  and {self.dicom} DICOM objects ({self.dicom_bytes / max(1, self.dicom):,.0f} bytes each), {pace}",
+            f"  {kinds}",
+            f"  answered in {self.sent_s:.0f} s, rows out in {self.took_s:.0f} s; rows equal the truth",
+            "  processor seconds    a million messages    an hour at rest",
+        ]
+        lines += [
+            f"    {name:<34} {spent / self.messages * MILLION:>8,.0f} {self.resting[name] * 3600:>12,.0f}"
+            for name, spent in sorted(self.processor_s.items(), key=lambda one: -one[1])
+        ]
+        everything = sum(self.processor_s.values()) / self.messages * MILLION
+        rest = sum(self.resting.values()) * 3600
+        lines += [
+            f"    {'in all':<34} {everything:>8,.0f} {rest:>12,.0f}",
+            "  topics               records a message    bytes a record   bytes a message",
+        ]
+        lines += [
+            f"    {name:<34} {records / self.messages:>6.3f} {size / records:>12,.0f} {size / self.messages:>12,.0f}"
+            for name, (records, size) in self.topics.items()
+            if records
+        ]
+        lines += [
+            f"    {'in all':<34} {self.topic_bytes:>32,.0f}",
+            "  tables (with indexes)   bytes a message",
+        ]
+        lines += [
+            f"    {name:<34} {size / self.messages:>8,.0f}"
+            for name, size in sorted(self.tables.items(), key=lambda one: -one[1])
+            if size / self.messages >= 1
+        ]
+        lines.append(
+            f"    {'in all':<34} {self.table_bytes:>8,.0f}; write-ahead log {self.log_bytes / self.messages:,.0f}"
+        )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What so many hospitals of one day's size need.
+
+    Attributes:
+        peak: messages a second in the busiest hour.
+        processors: at that hour, by service, at `FILLED`.
+        ingests, reconcilers: processes.
+        topic_bytes_a_day: all replicas.
+        table_bytes_a_day, log_bytes_a_day: of the dose database.
+    """
+
+    hospitals: int
+    peak: float
+    processors: Mapping[str, float]
+    ingests: int
+    reconcilers: int
+    partitions: int
+    topic_bytes_a_day: float
+    table_bytes_a_day: float
+    log_bytes_a_day: float
+
+    def brokers(self, years: float) -> int:
+        """Those whose disks hold so many years; three at least."""
+        return max(REPLICAS, ceil(self.topic_bytes_a_day * 365 * years / (BROKER_BYTES * DISK_FILLED)))
+
+
+def region(measured: Measured, hospitals: int) -> Region:
+    """So many hospitals that each send `measured.messages_a_day`."""
+    a_day = hospitals * measured.messages_a_day
+    peak = a_day * BUSIEST_HOUR / 3600
+    each = {name: spent / measured.messages for name, spent in measured.processor_s.items()}
+    # A reconciler applies one batch after the other, and waits for the database in between.
+    serial = each["reconciler, applying"] + each["PostgreSQL"]
+    reconcilers = ceil(peak * serial / FILLED)
+    partitions = max(PARTITIONS_AT_LEAST, PARTITIONS_EACH * reconcilers)
+    return Region(
+        hospitals=hospitals,
+        peak=peak,
+        processors={name: peak * cost / FILLED for name, cost in each.items()},
+        ingests=max(1, ceil(peak * each["ingest"] / FILLED)),
+        reconcilers=max(1, reconcilers),
+        partitions=PARTITIONS_AT_LEAST * ceil(partitions / PARTITIONS_AT_LEAST),
+        topic_bytes_a_day=a_day * measured.topic_bytes * REPLICAS,
+        table_bytes_a_day=a_day * measured.table_bytes,
+        log_bytes_a_day=a_day * measured.log_bytes / measured.messages,
+    )
+
+
+def size(count: float) -> str:
+    """Bytes for a person."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def reckoned(measured: Measured, hospitals: tuple[int, ...] = (1, 10, 50, 200)) -> str:
+    """The model as a table for a person."""
+    lines = [
+        f"Hospitals of {measured.messages_a_day:,} messages a day, {BUSIEST_HOUR:.0%} of them in the busiest hour;",
+        f"processors {FILLED:.0%} busy then; {REPLICAS} replicas; a year and ten years",
+        f"| {' | '.join(HEADINGS)} |",
+        "|---" * len(HEADINGS) + "|",
+    ]
+    for one in (region(measured, count) for count in hospitals):
+        needs = one.processors
+        reconciling = sum(cost for name, cost in needs.items() if name.startswith("reconciler"))
+        shares = (needs["ingest"], needs["arrivals"], reconciling, needs["PostgreSQL"], needs["Kafka"])
+        cells = (
+            f"{one.hospitals}",
+            f"{one.peak:,.0f}",
+            ", ".join(f"{share:.1f}" for share in shares),
+            f"{one.ingests}",
+            f"{one.reconcilers}",
+            f"{one.partitions}",
+            f"{size(one.topic_bytes_a_day * 365)} / {size(one.topic_bytes_a_day * 3650)}",
+            f"{one.brokers(1)} / {one.brokers(10)}",
+            f"{size(one.table_bytes_a_day * 365)} / {size(one.table_bytes_a_day * 3650)}",
+            size(one.log_bytes_a_day),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Reckon with the runs of a file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path, help="what bench/scale.py wrote by --out")
+    parser.add_argument("--hospitals", type=int, action="append")
+    chosen = parser.parse_args()
+    for document in json.loads(chosen.file.read_text()):
+        measured = Measured.from_json(document)
+        print(measured.shown())
+        print(reckoned(measured, tuple(chosen.hospitals or (1, 10, 50, 200))))
+
+
+if __name__ == "__main__":
+    main()

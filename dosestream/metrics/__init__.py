@@ -1,0 +1,1 @@
+"""How a service is: metrics for Prometheus, and health for whoever starts it again."""
