@@ -8,9 +8,10 @@ import pytest
 
 from dosestream.db.retention import DARK
 from dosestream.kafka.topics import DAY_MS
+from dosestream.kafka.wanted import topic_limits
 from dosestream.reconcile.retention import DAY_US, RECENT, Limits, Standing, before, why_kept
-from dosestream.settings import RetentionSettings, Settings, SettingsError, parse
-from services.cleanup.service import next_run, topic_limits
+from dosestream.settings import RetentionSettings, SettingsError, parse
+from services.cleanup.service import next_run
 
 LIMITS = Limits(facts=1000, unsettled=100)
 
@@ -66,8 +67,7 @@ def test_the_service_cleans_up_at_the_sites_hour(now: str, hour: int, zone: str,
 
 
 def test_topics_that_go_by_age_keep_what_the_site_says() -> None:
-    settings = Settings(retention=RetentionSettings(rejected_days=10, audit_days=0))
-    assert topic_limits(settings) == {
+    assert topic_limits(RetentionSettings(rejected_days=10, audit_days=0)) == {
         "radiology.hl7.rejected.v1": 10 * DAY_MS,
         "radiology.audit.v1": -1,
     }
