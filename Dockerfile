@@ -30,14 +30,16 @@ ENV PATH=/opt/dosestream/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     DOSESTREAM_REPEATS=/var/lib/dosestream \
     DOSESTREAM_READY=/tmp/ready.json \
+    DOSESTREAM_METRICS_HOST=0.0.0.0 \
+    DOSESTREAM_METRICS_PORT=9464 \
     FAUST_DATADIR=/tmp/faust
 USER 10001:10001
 WORKDIR /var/lib/dosestream
 VOLUME /var/lib/dosestream
-# 2575 HL7, 2576 HL7 over TLS, 11112 DICOM, 2762 DICOM over TLS, 11113 worklist
-EXPOSE 2575 2576 11112 2762 11113
+# 2575 HL7, 2576 HL7 over TLS, 11112 DICOM, 2762 DICOM over TLS, 11113 worklist, 9464 metrics and health
+EXPOSE 2575 2576 11112 2762 11113 9464
 STOPSIGNAL SIGTERM
-# Each service writes this file once it does its work.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["test", "-s", "/tmp/ready.json"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as http; http.urlopen('http://127.0.0.1:9464/health/ready', timeout=4)"]
 ENTRYPOINT ["dosestream"]
 CMD ["--help"]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 import orjson
 import psycopg
@@ -247,6 +248,28 @@ def show_beside(connection: psycopg.Connection[Row], generation: Generation, vie
         )
 
 
+def steps() -> list[Traversable]:
+    """The steps of this release, in their order."""
+    found = files("dosestream.db").joinpath("migrations").iterdir()
+    return sorted((step for step in found if step.name.endswith(".sql")), key=lambda step: step.name)
+
+
+def steps_of_later_releases(connection: psycopg.Connection[Row], generation: Generation) -> list[str]:
+    """Names of steps that a generation has and this release does not know."""
+    table = f"{generation.schema}.migration"
+    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
+    if row is None or not row[0]:
+        return []
+    known = [step.name for step in steps()]
+    found = connection.execute(
+        sql.SQL("SELECT name FROM {}.migration WHERE name <> ALL(%s) ORDER BY name").format(
+            sql.Identifier(generation.schema)
+        ),
+        (known,),
+    )
+    return [str(name) for (name,) in found]
+
+
 def migrate_tables(connection: psycopg.Connection[Row], generation: Generation) -> list[str]:
     """Bring a generation's tables up to this release; returns the names of the steps applied."""
     schema = sql.Identifier(generation.schema)
@@ -257,15 +280,7 @@ def migrate_tables(connection: psycopg.Connection[Row], generation: Generation) 
     )
     done = {str(row[0]) for row in connection.execute("SELECT name FROM migration")}
     applied = []
-    steps = sorted(
-        (
-            step
-            for step in files("dosestream.db").joinpath("migrations").iterdir()
-            if step.name.endswith(".sql")
-        ),
-        key=lambda step: step.name,
-    )
-    for step in steps:
+    for step in steps():
         if step.name not in done:
             connection.execute(step.read_text(encoding="utf-8").encode())
             connection.execute("INSERT INTO migration (name) VALUES (%s)", (step.name,))

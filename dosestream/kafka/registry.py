@@ -5,13 +5,14 @@ registry refuses a schema some reader could not read.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from confluent_kafka.schema_registry import ConfigCompatibilityLevel, SchemaRegistryClient, ServerConfig
 from confluent_kafka.schema_registry import Schema as RegistrySchema
-from confluent_kafka.schema_registry import SchemaRegistryClient, ServerConfig
 
 from dosestream.events.schemas import Schema, from_text, load
 from dosestream.kafka.errors import BrokerAwayError
@@ -20,7 +21,7 @@ from dosestream.settings import KafkaSettings
 
 log = logging.getLogger("dosestream.registry")
 
-COMPATIBILITY = "FULL_TRANSITIVE"
+COMPATIBILITY = ConfigCompatibilityLevel.FULL_TRANSITIVE
 # One answer may take so long; who asks tries again in a while.
 TIMEOUT_S = 3.0
 
@@ -52,11 +53,11 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 class Registry:
-    """A client of the site's registry; connects when it is asked something."""
+    """A client of the site's registry; connects when it is asked something. `client` is taken instead where given."""
 
     def __init__(self, kafka: KafkaSettings, client: SchemaRegistryClient | None = None) -> None:
         self._kafka = kafka
-        self._made = client
+        self._given = client
 
     def register_all(self) -> Mapping[str, int]:
         """Register the schema of every topic; returns schema name to id.
@@ -65,43 +66,53 @@ class Registry:
             RegistryError: the registry is away, or refused a schema.
         """
         ids: dict[str, int] = {}
-        for spec in TOPICS:
-            if spec.schema is None:
-                continue
-            subject = f"{spec.name}-value"
-            try:
-                schema = RegistrySchema(load(spec.schema).text, "AVRO")
-                ids[spec.schema] = self._client().register_schema(subject, schema)
-            except RegistryError:
-                raise
-            except Exception as error:  # HTTP, TLS and the registry's own errors are of many kinds
-                raise RegistryError(
-                    f"The schema registry at {_shown(self._kafka)} did not take {subject}: {error}: see that it "
-                    "runs, and that we may register there; then try again."
-                ) from error
-            self._keep_compatible(subject)
+        with self._client() as client:
+            for spec in TOPICS:
+                if spec.schema is None:
+                    continue
+                subject = f"{spec.name}-value"
+                try:
+                    schema = RegistrySchema(load(spec.schema).text, "AVRO")
+                    ids[spec.schema] = client.register_schema(subject, schema)
+                except Exception as error:  # HTTP, TLS and the registry's own errors are of many kinds
+                    raise RegistryError(
+                        f"The schema registry at {_shown(self._kafka)} did not take {subject}: {error}: see that "
+                        "it runs, and that we may register there; then try again."
+                    ) from error
+                _keep_compatible(client, subject)
         return ids
 
     def find(self, registry_id: int) -> Schema | None:
         """The schema with this id; None where the registry has none, or is away."""
         try:
-            found = self._client().get_schema(registry_id)
+            with self._client() as client:
+                found = client.get_schema(registry_id)
         except Exception as error:
             log.warning("schema registry at %s: id %d: %s", _shown(self._kafka), registry_id, error)
             return None
         return from_text(f"registry {registry_id}", found.schema_str) if found.schema_str else None
 
-    def _client(self) -> SchemaRegistryClient:
-        if self._made is None:
-            self._made = SchemaRegistryClient.new_client(client_config(self._kafka))
-        return self._made
-
-    def _keep_compatible(self, subject: str) -> None:
-        """A site may keep its registry's configuration to itself: then its own rule holds."""
+    @contextmanager
+    def _client(self) -> Iterator[SchemaRegistryClient]:
+        """For a few questions: what was answered is remembered by the codec, so no connection is kept."""
+        if self._given is not None:
+            yield self._given
+            return
+        config = client_config(self._kafka)
         try:
-            self._client().set_config(subject, ServerConfig(compatibility=COMPATIBILITY))
-        except Exception as error:
-            log.warning("%s is not made %s in the registry: %s", subject, COMPATIBILITY, error)
+            client = SchemaRegistryClient.new_client(config)
+        except (OSError, ValueError) as error:
+            raise RegistryError(f"The schema registry cannot be asked: {error}") from error
+        with client:
+            yield client
+
+
+def _keep_compatible(client: SchemaRegistryClient, subject: str) -> None:
+    """A site may keep its registry's configuration to itself: then its own rule holds."""
+    try:
+        client.set_config(subject, ServerConfig(compatibility=COMPATIBILITY))
+    except Exception as error:
+        log.warning("%s is not made %s in the registry: %s", subject, COMPATIBILITY.value, error)
 
 
 def _shown(kafka: KafkaSettings) -> str:

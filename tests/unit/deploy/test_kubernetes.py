@@ -201,12 +201,24 @@ def test_pods_run_without_rights_and_tell_whether_they_live_and_can_work() -> No
 
 def test_what_a_pod_is_given_is_a_setting() -> None:
     beside = {"DOSESTREAM_CONFIG", "DOSESTREAM_POSTGRES_PASSWORD_FILE"}
-    beside |= {"DOSESTREAM_METRICS_HOST", "DOSESTREAM_METRICS_PORT"}
     for _, pod in pods([*PLAIN, *render(*ALL, *SECURE)]):
         for name in environment(pod).keys() - beside:
             assert name in ENVIRONMENT or name.removesuffix("_FILE") in ENVIRONMENT, name
     (config,) = [one for one in PLAIN if one["kind"] == "ConfigMap"]
     assert parse(config["data"]["dosestream.toml"]).site.authority == "HOSP"
+
+
+def test_tables_are_made_at_the_installation_and_expanded_before_an_upgrade() -> None:
+    def job(manifests: list[Manifest]) -> Manifest:
+        (found,) = [one["metadata"] for one in manifests if one["kind"] == "Job"]
+        assert isinstance(found, dict)
+        return found
+
+    # No hook: with --wait one after the installation would begin once the services are ready, which wait for it.
+    assert "annotations" not in job(PLAIN)
+    upgraded = job(render("--is-upgrade"))
+    assert upgraded["annotations"]["helm.sh/hook"] == "pre-upgrade"
+    assert upgraded["name"] != job(PLAIN)["name"]
 
 
 def test_services_and_policies_choose_pods_that_exist() -> None:
