@@ -4,7 +4,7 @@ from the compose file, the Kubernetes manifests and the systemd units."""
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -110,9 +110,8 @@ def environment_of(one: Host, name: str, deployed: Deployment) -> dict[str, str]
     table = one.table(name, inside)
     given = {key: substituted(value, table) for key, value in deployed.processes[name][1].items()}
     given = {key: PORTS.get(value, value) if key.endswith("_PORT") else value for key, value in given.items()}
-    # Pods and containers have addresses of their own; here they would share one.
-    given.pop("DOSESTREAM_METRICS_PORT", None)
-    return given
+    # Containers have addresses of their own; here they share one.
+    return given | {"DOSESTREAM_METRICS_PORT": free_ports("9464")["9464"]}
 
 
 @pytest.fixture
@@ -146,6 +145,13 @@ def test_every_service_starts_as_it_is_deployed_and_a_message_becomes_a_row(
         ready = {name: machine.wait_ready(name, environments[name]) for name in stay}
         for name, variable in LISTENERS.items():
             assert ready[name]["port"] == int(PORTS[STANDARD[variable]])
+
+        # As the health checks and probes ask.
+        for name in stay:
+            port = environments[name]["DOSESTREAM_METRICS_PORT"]
+            for path in ("/health/live", "/health/ready"):
+                with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                    assert answer.status == 200, (name, path)
 
         with MllpSender("127.0.0.1", int(ready["ingest"]["port"])) as sender:
             assert b"MSA|AA|M1" in sender.send(ADT)
