@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from conformance_tables import BESIDES, PAGE, TABLES, shown, storage_classes
 from pynetdicom import AE, build_context
 
@@ -21,8 +23,7 @@ from services.worklist.listener import Listener as WorklistListener
 
 TEXT = PAGE.read_text(encoding="utf-8")
 IMPLICIT = "1.2.840.10008.1.2"
-# What no server is at: neither is needed to associate.
-NOWHERE = "127.0.0.1:9"
+CLUSTERS: list[Producer] = []
 # What an association may propose (PS3.8 9.3.2.2).
 MOST_CONTEXTS = 128
 # Fields that the prose under the table tells of, or that are not read from fields of a message.
@@ -70,10 +71,18 @@ def test_every_field_of_an_event_is_in_the_table(event: str, kind: Any) -> None:
     assert {one.name for one in fields(kind)} - ENVELOPE - told <= listed
 
 
+@cache
+def mock_kafka() -> KafkaSettings:
+    """A mock cluster that lives as long as the process."""
+    CLUSTERS.append(Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0}))
+    broker = next(iter(CLUSTERS[0].list_topics(timeout=60).brokers.values()))
+    return KafkaSettings(bootstrap=f"{broker.host}:{broker.port}")
+
+
 @contextmanager
 def arrivals() -> Iterator[int]:
-    """The port of the listener of arrivals; nothing is stored."""
-    settings = Settings(kafka=KafkaSettings(bootstrap=NOWHERE), dicom=DicomSettings(port=0))
+    """The port of the listener of arrivals, beside a mock cluster; nothing is stored."""
+    settings = Settings(kafka=mock_kafka(), dicom=DicomSettings(port=0))
     service = Arrivals(settings)
     listener = ArrivalsListener(settings, service.intake)
     try:
@@ -87,7 +96,8 @@ def arrivals() -> Iterator[int]:
 @contextmanager
 def worklist() -> Iterator[int]:
     """The port of the worklist's listener; nothing is found."""
-    url = f"postgresql://nobody@{NOWHERE}/dosestream"
+    # No database is there, and none is needed to associate.
+    url = "postgresql://nobody@127.0.0.1:9/dosestream"
     settings = Settings(postgres=PostgresSettings(url=url), worklist=WorklistSettings(port=0))
     finder = Finder(settings)
     listener = WorklistListener(settings.worklist, finder)
