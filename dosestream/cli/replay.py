@@ -11,7 +11,7 @@ import typer
 
 from dosestream.cli.service import ConfigOption
 from dosestream.cli.stackfile import ReadyFileOption
-from dosestream.db.generations import NEXT_VIEWS, Origin
+from dosestream.db.origin import NEXT_VIEWS, Origin
 from dosestream.embedded.errors import StackError
 
 if TYPE_CHECKING:
