@@ -175,3 +175,28 @@ def test_every_service_starts_as_it_is_deployed_and_a_message_becomes_a_row(
             said = machine.log(name).read_text()
             assert "Traceback" not in said, name
             assert not any(secret in said for secret in machine.secrets.values()), name
+
+
+def test_services_that_start_before_the_topics_and_tables_are_there_work_once_they_are(
+    servers: tuple[str, str],
+) -> None:
+    deployed = compose()
+    with host(*servers, deployed.config) as machine:
+        environments = {name: environment_of(machine, name, deployed) for name in deployed.processes}
+        machine.start("ingest", ["ingest"], environments["ingest"])
+        port = int(machine.wait_ready("ingest", environments["ingest"])["port"])
+        with MllpSender("127.0.0.1", port) as sender:
+            assert b"MSA|AE|M1" in sender.send(ADT)
+        # Without tables it ends, and whoever started it starts it again.
+        assert machine.start("reconciler", ["reconciler"], environments["reconciler"]).wait(60) == 1
+        assert machine.start("prepare", ["prepare"], environments["prepare"]).wait(120) == 0
+        machine.start("reconciler", ["reconciler"], environments["reconciler"])
+        with MllpSender("127.0.0.1", port) as sender:
+            wait_until(lambda: b"MSA|AA|M1" in sender.send(ADT), "the topics are there")
+        with psycopg.connect(machine.postgres, autocommit=True) as connection:
+
+            def row() -> bool:
+                found = connection.execute("SELECT patient_name FROM dose.patient WHERE patient_id = '4711'")
+                return found.fetchone() == ("DOE^JANE",)
+
+            wait_until(row, "the row of the message")
