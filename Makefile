@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-SOURCES := dosestream services tests examples/python $(wildcard bench/*.py)
+SOURCES := dosestream services tests examples/python $(wildcard bench/*.py deploy/*/*.py)
 # So many processes share the tests; each starts the servers its tests need.
 JOBS ?= 2
 

@@ -1,19 +1,24 @@
 """What regions of hospitals need, reckoned from what a run of `bench/scale.py` measured. Pure arithmetic.
 
-    python bench/region.py FILE [--hospitals 200]
+    python bench/region.py [FILE...] [--hospitals 200]
 
-Everything is proportional to messages: processor time at the busiest hour, bytes over the years. What is not
-proportional (a table that grows with people, not with messages) is reckoned too high by this, never too low.
+Proportional to messages are processor time at the busiest hour and bytes over the years; topics that are not kept for
+ever are as long as they are kept. The table of patients grows with people: `--people` a hospital.
 """
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+from dosestream.kafka.topics import DAY_MS, TOPICS
+
+# The runs that docs/scaling.md tells of.
+RUNS = Path(__file__).with_name("scale.json")
 MILLION = 1_000_000
 DAY_S = 86_400
 # A tenth of a day's messages come in its busiest hour, and no processor is planned to be busier than half.
@@ -26,6 +31,9 @@ DISK_FILLED = 0.6
 PARTITIONS_AT_LEAST = 12
 # So that a reconciler that is added finds something to take over.
 PARTITIONS_EACH = 2
+# Whom a hospital knows.
+PEOPLE = 500_000
+YEARS = (1, 10)
 HEADINGS = (
     "hospitals",
     "messages/s",
@@ -52,6 +60,7 @@ class Measured:
         processor_s: of the run beyond that, by service.
         topics: records and bytes, one replica.
         tables: bytes that were added, indexes included.
+        people: patients named.
         log_bytes: write-ahead log.
         rate: messages a second that were asked for; 0: as fast as they are answered.
     """
@@ -69,6 +78,7 @@ class Measured:
     processor_s: Mapping[str, float]
     topics: Mapping[str, tuple[int, int]]
     tables: Mapping[str, int]
+    people: int
     log_bytes: int
     rate: float
 
@@ -86,6 +96,18 @@ class Measured:
     def table_bytes(self) -> float:
         """A message, in all tables."""
         return sum(self.tables.values()) / self.messages
+
+    def topic_bytes_after(self, days: float) -> float:
+        """Bytes in the topics after so many days of one message a day, one replica."""
+        kept = {str(spec.name): spec.retention_ms / DAY_MS for spec in TOPICS if spec.retention_ms > 0}
+        return sum(
+            size / self.messages * min(days, kept.get(name, days)) for name, (_, size) in self.topics.items()
+        )
+
+    @property
+    def pace(self) -> float:
+        """Messages a second, as they came."""
+        return self.messages / self.sent_s
 
     def as_json(self) -> dict[str, Any]:
         """What `from_json` takes."""
@@ -133,7 +155,9 @@ class Measured:
             if size / self.messages >= 1
         ]
         lines.append(
-            f"    {'in all':<34} {self.table_bytes:>8,.0f}; write-ahead log {self.log_bytes / self.messages:,.0f}"
+            f"    {'in all':<34} {self.table_bytes:>8,.0f}; write-ahead log "
+            f"{self.log_bytes / self.messages:,.0f}; {self.people:,} patients of "
+            f"{self.tables['patient'] / self.people:,.0f} bytes"
         )
         return "\n".join(lines)
 
@@ -146,8 +170,9 @@ class Region:
         peak: messages a second in the busiest hour.
         processors: at that hour, by service, at `FILLED`.
         ingests, reconcilers: processes.
-        topic_bytes_a_day: all replicas.
-        table_bytes_a_day, log_bytes_a_day: of the dose database.
+        topic_bytes: after a year and after ten, all replicas.
+        table_bytes: of the dose database after a year and after ten.
+        log_bytes_a_day: of the dose database.
     """
 
     hospitals: int
@@ -156,23 +181,32 @@ class Region:
     ingests: int
     reconcilers: int
     partitions: int
-    topic_bytes_a_day: float
-    table_bytes_a_day: float
+    topic_bytes: tuple[float, ...]
+    table_bytes: tuple[float, ...]
     log_bytes_a_day: float
 
-    def brokers(self, years: float) -> int:
-        """Those whose disks hold so many years; three at least."""
-        return max(REPLICAS, ceil(self.topic_bytes_a_day * 365 * years / (BROKER_BYTES * DISK_FILLED)))
+    @property
+    def brokers(self) -> tuple[int, ...]:
+        """Those whose disks hold a year and ten; three at least."""
+        return tuple(max(REPLICAS, ceil(held / (BROKER_BYTES * DISK_FILLED))) for held in self.topic_bytes)
 
 
-def region(measured: Measured, hospitals: int) -> Region:
-    """So many hospitals that each send `measured.messages_a_day`."""
+def region(runs: Sequence[Measured], hospitals: int, people: int = PEOPLE) -> Region:
+    """So many hospitals that each send the runs' `messages_a_day` about so many people.
+
+    Batches grow with the rate and a message costs less: it is reckoned to cost what it did in the fastest run that was
+    not faster than the busiest hour, or in the slowest one. Bytes are those of the run with the most messages.
+    """
+    measured = max(runs, key=lambda run: run.messages)
     a_day = hospitals * measured.messages_a_day
     peak = a_day * BUSIEST_HOUR / 3600
-    each = {name: spent / measured.messages for name, spent in measured.processor_s.items()}
+    slower = [run for run in runs if run.pace <= peak] or [min(runs, key=lambda run: run.pace)]
+    costs = max(slower, key=lambda run: run.pace)
+    each = {name: spent / costs.messages for name, spent in costs.processor_s.items()}
     # A reconciler applies one batch after the other, and waits for the database in between.
     serial = each["reconciler, applying"] + each["PostgreSQL"]
     reconcilers = ceil(peak * serial / FILLED)
+    of_people = measured.tables["patient"] / measured.messages
     partitions = max(PARTITIONS_AT_LEAST, PARTITIONS_EACH * reconcilers)
     return Region(
         hospitals=hospitals,
@@ -181,8 +215,12 @@ def region(measured: Measured, hospitals: int) -> Region:
         ingests=max(1, ceil(peak * each["ingest"] / FILLED)),
         reconcilers=max(1, reconcilers),
         partitions=PARTITIONS_AT_LEAST * ceil(partitions / PARTITIONS_AT_LEAST),
-        topic_bytes_a_day=a_day * measured.topic_bytes * REPLICAS,
-        table_bytes_a_day=a_day * measured.table_bytes,
+        topic_bytes=tuple(a_day * REPLICAS * measured.topic_bytes_after(365 * years) for years in YEARS),
+        table_bytes=tuple(
+            a_day * 365 * years * (measured.table_bytes - of_people)
+            + hospitals * people * measured.tables["patient"] / measured.people
+            for years in YEARS
+        ),
         log_bytes_a_day=a_day * measured.log_bytes / measured.messages,
     )
 
@@ -196,15 +234,17 @@ def size(count: float) -> str:
     return f"{count:,.1f} TB"
 
 
-def reckoned(measured: Measured, hospitals: tuple[int, ...] = (1, 10, 50, 200)) -> str:
+def reckoned(
+    runs: Sequence[Measured], hospitals: tuple[int, ...] = (1, 10, 50, 200), people: int = PEOPLE
+) -> str:
     """The model as a table for a person."""
     lines = [
-        f"Hospitals of {measured.messages_a_day:,} messages a day, {BUSIEST_HOUR:.0%} of them in the busiest hour;",
-        f"processors {FILLED:.0%} busy then; {REPLICAS} replicas; a year and ten years",
+        f"Hospitals of {runs[0].messages_a_day:,} messages a day, {BUSIEST_HOUR:.0%} of them in the busiest hour;",
+        f"processors {FILLED:.0%} busy then; {REPLICAS} replicas; {people:,} people each; after a year / ten years",
         f"| {' | '.join(HEADINGS)} |",
         "|---" * len(HEADINGS) + "|",
     ]
-    for one in (region(measured, count) for count in hospitals):
+    for one in (region(runs, count, people) for count in hospitals):
         needs = one.processors
         reconciling = sum(cost for name, cost in needs.items() if name.startswith("reconciler"))
         shares = (needs["ingest"], needs["arrivals"], reconciling, needs["PostgreSQL"], needs["Kafka"])
@@ -215,13 +255,26 @@ def reckoned(measured: Measured, hospitals: tuple[int, ...] = (1, 10, 50, 200)) 
             f"{one.ingests}",
             f"{one.reconcilers}",
             f"{one.partitions}",
-            f"{size(one.topic_bytes_a_day * 365)} / {size(one.topic_bytes_a_day * 3650)}",
-            f"{one.brokers(1)} / {one.brokers(10)}",
-            f"{size(one.table_bytes_a_day * 365)} / {size(one.table_bytes_a_day * 3650)}",
+            " / ".join(map(size, one.topic_bytes)),
+            " / ".join(map(str, one.brokers)),
+            " / ".join(map(size, one.table_bytes)),
             size(one.log_bytes_a_day),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def read(file: Path) -> list[Measured]:
+    """The runs of a file."""
+    return [Measured.from_json(document) for document in json.loads(file.read_text())]
+
+
+def by_day(runs: Sequence[Measured]) -> list[list[Measured]]:
+    """The runs of each day together."""
+    found = defaultdict(list)
+    for run in runs:
+        found[run.messages_a_day].append(run)
+    return [found[day] for day in sorted(found)]
 
 
 def main() -> None:
@@ -229,13 +282,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", type=Path, help="what bench/scale.py wrote by --out")
+    parser.add_argument(
+        "file", type=Path, nargs="*", default=[RUNS], help="what bench/scale.py wrote by --out"
+    )
     parser.add_argument("--hospitals", type=int, action="append")
+    parser.add_argument(
+        "--people", type=int, default=PEOPLE, help="that a hospital knows (default %(default)s)"
+    )
     chosen = parser.parse_args()
-    for document in json.loads(chosen.file.read_text()):
-        measured = Measured.from_json(document)
-        print(measured.shown())
-        print(reckoned(measured, tuple(chosen.hospitals or (1, 10, 50, 200))))
+    runs = [run for file in chosen.file for run in read(file)]
+    for run in runs:
+        print(run.shown())
+    for of_a_day in by_day(runs):
+        print(reckoned(of_a_day, tuple(chosen.hospitals or (1, 10, 50, 200)), chosen.people))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from typing import Any
 import psycopg
 
 sys.path.insert(0, str(Path(__file__).parent))
-from region import Measured, reckoned
+from region import Measured, by_day, reckoned
 
 from dosestream.cli import watch
 from dosestream.embedded.process import wrapped
@@ -140,6 +140,13 @@ class Stack:
                 "WHERE relkind = 'r' AND relnamespace = 'dosestream_g1'::regnamespace"
             ).fetchall()
         return {str(name): int(size) for name, size in rows}
+
+    def people(self) -> int:
+        """Patients in the dose database."""
+        with psycopg.connect(self.ready["postgres"]) as connection:
+            row = connection.execute("SELECT count(*) FROM dosestream_g1.patient").fetchone()
+        assert row is not None
+        return int(row[0])
 
     def log_position(self) -> int:
         """Bytes of write-ahead log since the cluster was made."""
@@ -249,6 +256,7 @@ def measure(messages_a_day: int, messages: int, rate: float, size: int) -> Measu
                 for name, (records, size) in running.topics().items()
             },
             tables={name: size - tables.get(name, 0) for name, size in running.tables().items()},
+            people=running.people(),
             log_bytes=running.log_position() - log,
             rate=rate,
         )
@@ -270,8 +278,8 @@ def main() -> None:
         chosen.out.write_text(json.dumps([one.as_json() for one in found], indent=1) + "\n")
     for one in found:
         print(one.shown())
-    for one in found:
-        print(reckoned(one))
+    for runs in by_day(found):
+        print(reckoned(runs))
 
 
 if __name__ == "__main__":

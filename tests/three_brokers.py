@@ -12,7 +12,7 @@ from dosestream.embedded.kafka import EmbeddedKafka, new_cluster_id
 from dosestream.settings import KafkaSettings
 
 HOST = ports.LOOPBACK
-ADMIN = "admin"
+ADMIN = "super"
 ADMIN_PASSWORD = "administrator of the test"
 
 
@@ -71,15 +71,24 @@ class Nodes:
 @contextmanager
 def brokers(folder: Path, count: int, *, secured: bool = False) -> Iterator[Nodes]:
     """`count` running brokers without topics, stopped afterwards; `secured`: with an authorizer and a listener
-    for TLS and SCRAM-SHA-512, where the only user is `admin`."""
+    for TLS and SCRAM-SHA-512, where the only user is `super`."""
     made = _nodes(folder, count, secured=secured)
     try:
         for one in made.brokers:
             one.prepare()
+            if secured:
+                _log_authorizer(one)
         made.launch()
         yield made
     finally:
         made.stop()
+
+
+def _log_authorizer(broker: EmbeddedKafka) -> None:
+    """Every question to the authorizer and its answer into the broker's log."""
+    file = broker.folder / "log4j2.xml"
+    logger = '<Loggers><Logger name="kafka.authorizer.logger" level="DEBUG"/>'
+    file.write_text(file.read_text().replace("<Loggers>", logger).replace("10 MB", "200 MB"))
 
 
 def _nodes(folder: Path, count: int, *, secured: bool) -> Nodes:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -12,6 +11,7 @@ import typer
 
 from dosestream.cli.service import ConfigOption
 from dosestream.cli.stackfile import ReadyFileOption
+from dosestream.db.origin import NEXT_VIEWS, Origin
 from dosestream.embedded.errors import StackError
 
 if TYPE_CHECKING:
@@ -24,23 +24,14 @@ if TYPE_CHECKING:
     from services.reconciler.replay.run import Wanted
     from services.reconciler.replay.swap import Swapped
 
-# As in `dosestream.db.generations`, which takes a while to import.
-NEXT_VIEWS = "dose_next"
 # How long a comparison waits for both generations to come to rest at equal ledgers.
 REST_S = 30.0
 SHOWN = 12
 
 
-class Source(StrEnum):
-    """The topics to build from."""
-
-    NORMALISED = "normalised"
-    RAW = "raw"
-
-
 def replay(
     source: Annotated[
-        Source | None,
+        Origin | None,
         typer.Option("--from", help="The events as they were mapped, or the messages, mapped as today."),
     ] = None,
     into: Annotated[
@@ -95,7 +86,7 @@ def replay(
 
     if sum((source is not None, rollback, drop_old)) != 1:
         raise typer.BadParameter("give one of --from raw, --from normalised, --rollback and --drop-old")
-    if publish and source is not Source.RAW:
+    if publish and source is not Origin.RAW:
         raise typer.BadParameter("--publish is for --from raw: the other events are there")
     settings, folder = settings_of(config, ready_file)
     with Told() as told, _mistakes():
@@ -103,11 +94,10 @@ def replay(
             _again(settings, patience, told, rollback=rollback)
             return
         from dosestream.cli import remap
-        from dosestream.db.generations import Origin
         from services.reconciler.replay.run import Wanted
 
         wanted = Wanted(
-            origin=Origin(source),
+            origin=source,
             work=work or folder / "replay",
             into=into,
             until=None if until is None else micros(until),

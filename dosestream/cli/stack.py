@@ -159,6 +159,10 @@ class Stack:
             },
             "kafka": self.kafka_address,
             "postgres": self.postgres_url,
+            "metrics": {
+                name: f"http://{_reached(self.wanted.settings.metrics.host)}:{self.ports[_metrics(name)]}"
+                for name in SERVICES
+            },
             "web": None,
             "pid": os.getpid(),
             "data_dir": str(self.folder.path),
@@ -201,6 +205,11 @@ class Stack:
             listeners.append(("kafka_controller", 0, "Kafka's controller", True))
         if wanted.postgres is None:
             listeners.append(("postgres", POSTGRES_PORT, "PostgreSQL", wanted.free_ports))
+        for name in SERVICES:
+            # On one machine each needs a port of its own.
+            port = settings.metrics.service.get(name, 0)
+            what = f"the metrics of {name}"
+            listeners.append((_metrics(name), port, what, wanted.free_ports or not port))
         chosen = {
             name: ports.choose(
                 port, what=what, any_port=any_port, remembered=remembered.get(name), taken=taken
@@ -244,7 +253,11 @@ class Stack:
         return spawn(
             wrapped([sys.executable, str(script), name]),
             self._service_log(name),
-            {**self.environment(), ready.VARIABLE: str(ready_file)},
+            {
+                **self.environment(),
+                ready.VARIABLE: str(ready_file),
+                "DOSESTREAM_METRICS_PORT": str(self.ports[_metrics(name)]),
+            },
         )
 
     def _wait_for_services(self) -> None:
@@ -303,6 +316,11 @@ class Stack:
         # Only `status` reads it, and a full disk is no reason to stop.
         with contextlib.suppress(OSError):
             ready.write(self.folder.run / "services.json", known)
+
+
+def _metrics(service: str) -> str:
+    """The name of the port of a service's metrics."""
+    return f"metrics_{service}"
 
 
 def _reached(host: str) -> str:

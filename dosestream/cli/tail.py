@@ -52,7 +52,8 @@ def tail(
     spec = _spec(topic)
     wanted = _pattern(grep)
     settings, _ = settings_of(config, ready_file)
-    codec = codec_for(settings.kafka)
+    # It writes nothing, so it needs no ids of a registry.
+    codec = codec_for(settings.kafka, later=True)
     # What is told of the broker while it is away is one sentence in the end.
     consumer = Consumer({**consumer_config(settings.kafka, group="dosestream-tail"), "log_level": 2})
     name = str(spec.name)

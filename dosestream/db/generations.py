@@ -16,14 +16,14 @@ import orjson
 import psycopg
 from psycopg import Cursor, sql
 
+from dosestream.db.origin import NEXT_VIEWS as NEXT_VIEWS
+from dosestream.db.origin import Origin as Origin
 from dosestream.kafka.records import Partition
 
 Row = tuple[object, ...]
 VIEWS = "dose"
 # What makes the views, in this order.
 VIEW_FILES = ("views.sql", "knowledge.sql")
-# Where a new generation is shown before the swap, where nothing else is asked for.
-NEXT_VIEWS = "dose_next"
 REGISTRY = """
 CREATE SCHEMA IF NOT EXISTS dosestream;
 CREATE TABLE IF NOT EXISTS dosestream.generation (
@@ -70,13 +70,6 @@ class State(StrEnum):
     CAUGHT_UP = "caught_up"
     LIVE = "live"
     OLD = "old"
-
-
-class Origin(StrEnum):
-    """What a generation is built from."""
-
-    NORMALISED = "normalised"
-    RAW = "raw"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dosestream.kafka.admin import BrokerAwayError
 from dosestream.kafka.client import admin_config
 from dosestream.settings import KafkaSettings
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 15.0
 # What keeps a client from a broker that is there; librdkafka tries again for ever.
 HINTS = {
     KafkaError._AUTHENTICATION: "see kafka.user and its password",

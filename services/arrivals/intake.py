@@ -21,6 +21,7 @@ from dosestream.events.receipt import ReceiptClock
 from dosestream.events.records import RawMessage, Rejection, Study
 from dosestream.kafka.normalised_up_to import NormalisedUpTo
 from dosestream.kafka.publisher import Position, Publication, Publisher, PublishError
+from dosestream.metrics.heard import Heard, Key
 from dosestream.repeats.store import repeat_key
 from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings, SourceSettings, source_for_ae
@@ -131,6 +132,7 @@ class Intake:
         self._under_way = 0
         self._closing = False
         self.counts: Counter[str] = Counter()
+        self.heard = Heard()
 
     def take(self, instance: Instance) -> int:
         """Store one instance and return its DIMSE status; success means that Kafka has it."""
@@ -138,6 +140,7 @@ class Intake:
             if self._closing:
                 return instance.statuses.out_of_resources
             self._under_way += 1
+        begun = time.monotonic()
         source = source_for_ae(self._settings, instance.calling)
         receipt = _Receipt(source.name, self._clock.next(source.name))
         try:
@@ -149,7 +152,18 @@ class Intake:
                 self._idle.notify_all()
         with self._idle:
             self.counts[f"answered {status:04X}"] += 1
+            self.heard.add(source.name, instance.message_type, f"{status:04X}", time.monotonic() - begun)
         return status
+
+    def read(self) -> tuple[dict[Key, int], int]:
+        """Answers by source, SOP class and status, and how many are under way."""
+        with self._idle:
+            return dict(self.heard.counts), self._under_way
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is stored now is looked after until it has its event."""
+        return self._marks.is_open and self.repeats is not None
 
     def connection(self, kind: Kind, peer: str, code: str = "", detail: str = "") -> None:
         """A peer, host:port, came or went; or a host was refused, with its reason as `code` and `detail`."""
@@ -249,7 +263,7 @@ class Intake:
     def _wait_open(self, deadline: float) -> bool:
         """Whether what is stored now is looked after until it has its event; the broker may just be coming."""
         until = min(deadline, time.monotonic() + OPEN_WAIT_S)
-        while not (self._marks.is_open and self.repeats is not None):
+        while not self.is_open:
             if time.monotonic() > until or self._closing:
                 return False
             time.sleep(0.05)

@@ -135,6 +135,11 @@ class Listener:
             association.abort()
 
     @property
+    def is_open(self) -> bool:
+        """Whether associations are accepted."""
+        return bool(self._servers)
+
+    @property
     def associations(self) -> int:
         """How many are open."""
         return len(self._ae.active_associations)

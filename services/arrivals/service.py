@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dosestream import ready
 from dosestream.audit.trail import POLL_S, Kind, Trail, now
@@ -14,6 +14,7 @@ from dosestream.kafka.codec import codec_for
 from dosestream.kafka.normalised_up_to import DICOM_GROUP, NormalisedUpTo
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.topics import Topic
+from dosestream.metrics.health import Pulse
 from dosestream.repeats.desk import Desk
 from dosestream.repeats.opened import home
 from dosestream.repeats.store import Store
@@ -26,6 +27,9 @@ from services.arrivals.known import Known
 from services.arrivals.listener import Listener
 from services.arrivals.orthanc import Feed
 from services.arrivals.publications import Publications
+
+if TYPE_CHECKING:
+    from dosestream.metrics.server import MetricsServer
 
 log = logging.getLogger("dosestream.arrivals")
 
@@ -60,11 +64,13 @@ class Arrivals:
         self._certificates: Certificates | None = None
         self._reread = threading.Event()
         self._over = threading.Event()
+        self.pulse, self._trail_pulse = Pulse(), Pulse()
         self._poller = threading.Thread(target=self._tend, name="audit", daemon=True)
         self._poller.start()
         self._desk = Desk(settings, str(Topic.DICOM_RAW), self._marks, codec, self._opened)
         self._listener: Listener | None = None
         self._feeds: list[WatchedFolder | Feed] = []
+        self.metrics = self._serve_metrics()
 
     def start(self, stopping: threading.Event) -> Listener | None:
         """Repair what a crash left, then listen; where the broker is away or there is much to repair, listen
@@ -77,6 +83,7 @@ class Arrivals:
         self._desk.start()
         until = time.monotonic() + STARTING_S
         while not self._marks.repaired.is_set() and time.monotonic() < until:
+            self.pulse.beat()
             if stopping.wait(0.05):
                 return None
         dicom, cap = self._settings.dicom, self._settings.kafka.max_message_bytes
@@ -99,6 +106,8 @@ class Arrivals:
 
     def stop(self) -> None:
         """Stop accepting, answer what is under way, put everything into Kafka."""
+        if self.metrics is not None:
+            self.metrics.health.stopping.set()
         for feed in self._feeds:
             feed.close()
         if self._listener is not None:
@@ -116,10 +125,25 @@ class Arrivals:
         self._trail.close(AUDIT_S)
         self._desk.close()
         self.intake.known.close()
+        if self.metrics is not None:
+            self.metrics.close()
+
+    def _serve_metrics(self) -> "MetricsServer | None":
+        if not self._settings.metrics.port_of("arrivals"):
+            return None
+        from services.arrivals.metrics import begin
+
+        return begin(
+            *(self._settings, self.intake, self._trail),
+            lambda: self._listener,
+            lambda: self._certificates,
+            *(self.pulse, self._trail_pulse),
+        )
 
     def _tend(self) -> None:
         look_at = 0.0
         while not self._over.wait(POLL_S):
+            self._trail_pulse.beat()
             self._trail.poll()
             if self._certificates is None:
                 continue
@@ -154,13 +178,19 @@ def run(settings: Settings) -> int:
         listener = arrivals.start(stopping)
         if listener is not None:
             dicom = settings.dicom
-            told = {"host": listener.host, "port": listener.port, "ae_title": dicom.ae_title}
+            told: dict[str, object] = {
+                "host": listener.host,
+                "port": listener.port,
+                "ae_title": dicom.ae_title,
+            }
             if listener.tls_port is not None:
                 told["tls_port"] = listener.tls_port
+            if arrivals.metrics is not None:
+                told["metrics"] = arrivals.metrics.url
             ready.announce(told)
             log.info("listening for DICOM as %s on %s:%d", dicom.ae_title, listener.host, listener.port)
             while not stopping.wait(WAKE_S):
-                pass
+                arrivals.pulse.beat()
     except TlsError as error:
         log.error("TLS cannot be listened for: %s", error)
         return 1

@@ -3,6 +3,8 @@
 import logging
 import signal
 import threading
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import FrameType
 from zoneinfo import ZoneInfo
@@ -17,6 +19,7 @@ from dosestream.kafka.publisher import PublishError
 from dosestream.kafka.reader import ReadError
 from dosestream.kafka.snapshots import SnapshotReader, SnapshotWriter
 from dosestream.kafka.wanted import topic_limits
+from dosestream.metrics.health import Pulse
 from dosestream.reconcile.rules import rules_from
 from dosestream.settings import Settings
 from services.cleanup.forget import Tally
@@ -26,6 +29,9 @@ log = logging.getLogger("dosestream.cleanup")
 
 # With a server away the day's run is tried again so much later.
 AGAIN_S = 300.0
+# How often the service shows that it turns, and how long one page of a run may take.
+WAKE_S = 5.0
+PAGE_S = 900.0
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PublishError, ReadError, BrokerAwayError)
 
 
@@ -36,8 +42,10 @@ def next_run(now: datetime, hour: int, zone: str) -> datetime:
     return today if today > here else today + timedelta(days=1)
 
 
-def clean(settings: Settings, stopping: threading.Event, *, dry: bool) -> Tally:
-    """One run.
+def clean(
+    settings: Settings, stopping: threading.Event, *, dry: bool, beat: Callable[[], None] = lambda: None
+) -> Tally:
+    """One run; `beat` is called while it goes on.
 
     Raises:
         BusyError: another one is under way.
@@ -46,6 +54,7 @@ def clean(settings: Settings, stopping: threading.Event, *, dry: bool) -> Tally:
     """
 
     def pause(seconds: float) -> None:
+        beat()
         if stopping.wait(seconds):
             raise StoppedError("asked to stop")
 
@@ -75,18 +84,28 @@ def run(settings: Settings) -> int:
     """Clean up every day until SIGTERM or SIGINT. Returns the exit code."""
     stopping = threading.Event()
     _stop_on_signals(stopping)
-    ready.announce({"hour": settings.retention.hour})
+    # One page of a run may take long.
+    pulse, told = Pulse(limit_s=PAGE_S), {"hour": settings.retention.hour}
+    metrics = None
+    if settings.metrics.port_of("cleanup"):
+        from services.cleanup.metrics import begin
+
+        metrics = begin(settings, pulse)
+    ready.announce(told if metrics is None else {**told, "metrics": metrics.url})
     again = False
     while True:
         now = datetime.now(tz=ZoneInfo("UTC"))
         due = next_run(now, settings.retention.hour, settings.site.timezone or "UTC")
         wait = AGAIN_S if again else (due - now).total_seconds()
         log.info("cleaning up in %.0f minutes", wait / 60)
-        if stopping.wait(wait):
-            return 0
+        until = time.monotonic() + wait
+        while (left := until - time.monotonic()) > 0:
+            pulse.beat()
+            if stopping.wait(min(left, WAKE_S)):
+                return 0
         again = False
         try:
-            clean(settings, stopping, dry=False)
+            clean(settings, stopping, dry=False, beat=pulse.beat)
         except StoppedError:
             return 0
         except BusyError as busy:

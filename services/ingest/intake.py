@@ -25,6 +25,7 @@ from dosestream.kafka.normalised_up_to import NormalisedUpTo
 from dosestream.kafka.publisher import Position, PublishError
 from dosestream.kafka.topics import Topic
 from dosestream.mapping.normalise import Interpretation, interpret, rejected
+from dosestream.metrics.heard import Heard
 from dosestream.repeats.store import repeat_key
 from dosestream.repeats.turns import Repeats
 from dosestream.settings import Settings, SourceSettings, source_for_hl7
@@ -79,6 +80,7 @@ class Receipt:
     __slots__ = (
         *("_answer", "_failure", "_intake", "_left"),
         *("at", "begun", "body", "content", "found", "key", "peer", "position", "raw", "refusal", "refused"),
+        "since",
     )
 
     def __init__(
@@ -107,6 +109,7 @@ class Receipt:
         self._failure: PublishError | None = None
         self.found = found
         self.at = at
+        self.since = time.monotonic()
         self.raw: RawMessage | None = None
         self.refusal: Refusal | None = None
 
@@ -114,6 +117,7 @@ class Receipt:
         """Answer, and put it on the audit trail."""
         found = self.found
         answer = self._intake.tell(found.header, self._answer, self.at, refusal)
+        self._intake.heard.add(found.source.name, found.message_type, answer, time.monotonic() - self.since)
         self._intake.audit.receipt(
             found,
             self.peer,
@@ -170,6 +174,7 @@ class Intake:
         under_way: messages between receipt and answer.
         bytes_under_way: their bytes.
         counts: what happened, for a person.
+        heard: the same by source, type and answer, with how long the answers took.
     """
 
     def __init__(
@@ -197,10 +202,11 @@ class Intake:
         self.under_way = 0
         self.bytes_under_way = 0
         self.counts: Counter[str] = Counter()
+        self.heard = Heard()
 
     def take(self, body: bytes, peer: Peer, answer: Answer) -> None:
         """One message, unframed. `answer` is called exactly once, from the event loop."""
-        if not self._is_open:
+        if not self.is_open:
             self._hold(body, peer, answer, time.monotonic() + OPEN_WAIT_S)
             return
         assert self.repeats is not None
@@ -272,6 +278,7 @@ class Intake:
             self._over(error.body)
             told = UNAVAILABLE if isinstance(result, PublishError) else refusal
             heard = self.tell(header, answer, now, told) if answer is not None else ""
+            self.heard.add(found.source.name, found.message_type, heard, None)
             self.audit.receipt(found, peer, content, now, heard, told)
 
         try:
@@ -325,7 +332,7 @@ class Intake:
         self.watch.reload(settings)
 
     @property
-    def _is_open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether what is stored now is looked after until it has its events."""
         return self.repeats is not None and self.marks.is_open
 
@@ -342,7 +349,7 @@ class Intake:
 
         def again() -> None:
             self._over(body)
-            if self._is_open:
+            if self.is_open:
                 self.take(body, peer, answer)
             elif time.monotonic() > until:
                 self.counts["not stored"] += 1
@@ -356,6 +363,7 @@ class Intake:
         found = interpret(body, self._settings, self._source_of(peer, body))
         now = self._clock.next(found.source.name)
         told = self.tell(found.header, answer, now, UNAVAILABLE)
+        self.heard.add(found.source.name, found.message_type, told, None)
         self.audit.receipt(found, peer, content_hash(body), now, told, UNAVAILABLE)
 
     def _over(self, body: bytes) -> None:

@@ -79,6 +79,10 @@ class Limits:
             severity=Severity.ERROR,
         )
 
+    def stops(self) -> list[tuple[str, str]]:
+        """The sources and types that are stopped."""
+        return [key for key, record in self._records.items() if record.stopped]
+
     def lines(self) -> list[str]:
         """A sentence for each source and type that is stopped."""
         return [

@@ -287,6 +287,11 @@ class Listener:
         """How many there are."""
         return len(self._connections)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server is not None and self._server.is_serving()
+
     def welcomes(self, host: str) -> bool:
         """Whether a connection that just came is taken: from its address, and with room for another."""
         shaking = self._tls.under_way if self._tls is not None else 0

@@ -10,7 +10,9 @@ import gc
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -34,6 +36,9 @@ from services.ingest.intake import Intake
 from services.ingest.listener import Listener
 from services.ingest.publications import Publications
 from services.ingest.reload import reloaded
+
+if TYPE_CHECKING:
+    from dosestream.metrics.server import MetricsServer
 
 log = logging.getLogger("dosestream.ingest")
 
@@ -74,6 +79,8 @@ class _Service:
         self._settings = settings
         self._reread = reread
         self._share = share
+        # Told by health: no more is to be sent here.
+        self._stopping = threading.Event()
 
     async def serve(self) -> int:
         """Until a signal; the exit code."""
@@ -86,6 +93,7 @@ class _Service:
         self._trail = Trail(settings.kafka, publications.codec, "ingest")
         self._audit = Audit(self._trail)
         self._certificates: Certificates | None = None
+        self._listener: Listener | None = None
         # Of what is normalised again; what comes new has a publisher of its own.
         publisher = Publisher(settings.kafka, linger_ms=2.0)
         marks = NormalisedUpTo(
@@ -110,16 +118,36 @@ class _Service:
             caretaker=share.number == 0,
         )
         desk.start()
+        metrics = self._serve_metrics()
         try:
             await self._repaired(marks)
             return 0 if self._stop.is_set() else await self._listen()
         finally:
+            if metrics is not None:
+                metrics.close()
             marks.stop()
             await asyncio.gather(
                 loop.run_in_executor(None, self._trail.close, AUDIT_S),
                 loop.run_in_executor(None, publisher.close),
             )
             await loop.run_in_executor(None, desk.close)
+
+    def _serve_metrics(self) -> "MetricsServer | None":
+        self._metrics_at = ""
+        if not self._settings.metrics.port_of("ingest"):
+            return None
+        from services.ingest.metrics import begin
+
+        server = begin(
+            *(self._settings, self._loop, self._intake, self._trail),
+            lambda: self._listener,
+            lambda: self._certificates,
+            share=self._share.workers > 1,
+        )
+        if server is not None:
+            self._metrics_at = server.url
+            self._stopping = server.health.stopping
+        return server
 
     def _opened(self, store: Store) -> None:
         """On the thread of the marks."""
@@ -132,17 +160,18 @@ class _Service:
             await asyncio.sleep(0.02)
 
     async def _listen(self) -> int:
-        listener = Listener(self._settings, self._intake)
+        listener = self._listener = Listener(self._settings, self._intake)
         address = await self._open(listener)
         if address is None:
             return 1
         self._loop.add_signal_handler(signal.SIGUSR1, lambda: _report(listener))
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._reload(listener))
-        ready.announce(address)
+        ready.announce(address | ({"metrics": self._metrics_at} if self._metrics_at else {}))
         self._audit.configuration(None, self._settings)
         log.info("mapping: %s", described(self._settings.mapping))
         beside = [self._loop.create_task(self._tend_trail()), self._loop.create_task(self._look())]
         await self._stop.wait()
+        self._stopping.set()
         for task in beside:
             task.cancel()
         await listener.close(DRAIN_S)

@@ -57,6 +57,24 @@ class Watch:
         self._limits = Limits(settings.limits)
         self._sampling.reload(settings.conformance)
 
+    def stops(self) -> list[tuple[str, str]]:
+        """The sources and types that are stopped."""
+        return self._limits.stops()
+
+    def findings(self, most: int) -> list[tuple[tuple[str, str, str], int]]:
+        """Check, source and rule with how often it was broken, the most frequent of each check first."""
+        checks = (("profile", self._findings), ("conformance", self._sampling.findings))
+        return [
+            ((check, *key), count)
+            for check, findings in checks
+            for key, count in findings.counts.most_common(most)
+        ]
+
+    @property
+    def checked(self) -> int:
+        """Messages that were held against the whole standard."""
+        return self._sampling.checked.total()
+
     def lines(self) -> list[str]:
         """What a person asks for with SIGUSR1."""
         return [*self._limits.lines(), *self._findings.lines(), *self._sampling.lines()]

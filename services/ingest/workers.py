@@ -23,6 +23,7 @@ from typing import Final
 from dosestream import ready
 from dosestream.embedded.process import Process, wrapped
 from dosestream.embedded.supervisor import Change, Charge, Supervisor
+from dosestream.metrics.health import Pulse
 from dosestream.settings import Settings
 
 log = logging.getLogger("dosestream.ingest")
@@ -56,7 +57,9 @@ class Parent:
     """Starts and looks after the workers. Everything happens on the main thread."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._mllp = settings.mllp
+        self._pulse = Pulse()
         self._stopping = False
         self._supervisor = Supervisor(self._changed)
 
@@ -96,12 +99,18 @@ class Parent:
                 Charge(name, lambda name=name: self._launch(name, ports, folder), _stop)  # type: ignore[misc]
             )
         waiting = [folder / f"{name}.json" for name in names]
+        if self._settings.metrics.port_of("ingest"):
+            from services.ingest.metrics import begin_parent
+
+            begin_parent(self._settings, folder, self._pulse)
         while not self._stopping:
+            self._pulse.beat()
             self._supervisor.tend()
             if waiting:
                 waiting = [path for path in waiting if not path.exists()]
                 if not waiting:
                     address = json.loads((folder / "0.json").read_text())
+                    address.pop("metrics", None)
                     ready.announce({**address, "workers": len(names)})
                     log.info("%d workers listen on %s:%d", len(names), address["host"], address["port"])
             time.sleep(TURN_S)

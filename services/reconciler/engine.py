@@ -30,6 +30,7 @@ from dosestream.kafka.snapshots import SnapshotReader
 from dosestream.kafka.topics import FACTS, Topic
 from dosestream.reconcile.rules import Rules
 from dosestream.settings import Settings
+from services.reconciler.numbers import EngineNumbers
 
 log = logging.getLogger("dosestream.reconciler")
 
@@ -89,10 +90,16 @@ class Engine:
     """
 
     def __init__(
-        self, settings: Settings, codec: Codec, rules: Rules, generation: Generation | None = None
+        self,
+        settings: Settings,
+        codec: Codec,
+        rules: Rules,
+        generation: Generation | None = None,
+        numbers: EngineNumbers | None = None,
     ) -> None:
         self._settings, self._codec, self._rules = settings, codec, rules
         self._generation = generation
+        self._numbers = numbers or EngineNumbers()
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._reader = PartitionReader(settings.kafka)
@@ -174,6 +181,8 @@ class Engine:
         self.applied += applied.events
         self.transactions += 1
         self.restarts += applied.restarts
+        self._numbers.applied(batch)
+        self._numbers.tell(self.applied, self.transactions, self.restarts)
         self.owing = True
         if time.monotonic() - self._drained_at > LOT_S:
             self.drain(max(BOUNDED, applied.events // EVENTS_A_GROUP))
@@ -246,6 +255,7 @@ class Engine:
             self.catch_up([p for p in assigned if positions.get(p) == self._idle_from.get(p, -1)])
             self._idle_at, self._idle_from = time.monotonic(), self.positions()
         self._housekept = before
+        self._numbers.tell(self.applied, self.transactions, self.restarts)
         if time.monotonic() - self._told_at >= TOLD_S:
             self._tell()
         return self.positions()
@@ -273,6 +283,7 @@ class Engine:
         decoded, stopped = decode(self._codec, records)
         for stop in stopped:
             log.critical("%s[%d] stopped at offset %d: %s", *stop.partition, stop.offset, stop.reason)
+        self._numbers.stopped(len(stopped))
         return decoded, {stop.partition: stop.offset for stop in stopped}
 
     def _stretch(self, hole: Hole) -> list[Record]:
@@ -301,6 +312,7 @@ class Engine:
                 if attempt in (0, 10) or attempt % 60 == 0:
                     log.warning("waiting for a server: %s", str(away).strip().splitlines()[0])
                 self._drop_connection()
+                self._numbers.turn()
                 self.stopping.wait(RETRY_S[min(attempt, len(RETRY_S) - 1)])
                 attempt += 1
 

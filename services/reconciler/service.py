@@ -10,11 +10,13 @@ import time
 import faust
 
 from dosestream.kafka.codec import codec_for
+from dosestream.metrics.health import Pulse
 from dosestream.ready import announce
 from dosestream.reconcile.rules import rules_from
 from dosestream.settings import Settings
 from services.reconciler.apart import EngineProcess
 from services.reconciler.engine import Engine
+from services.reconciler.numbers import EngineNumbers
 from services.reconciler.outbox import Outbox
 from services.reconciler.shell import build
 
@@ -22,6 +24,7 @@ log = logging.getLogger("dosestream.reconciler")
 
 # How often to look whether the engine has started, and how long an orderly end may take when it broke.
 STARTED_S = 0.05
+BEAT_S = 1.0
 LAST_S = 5.0
 
 
@@ -39,13 +42,22 @@ def run(settings: Settings) -> int:
         os._exit(1)
 
     # Before anything else: it starts no thread and opens nothing that the engine would share.
-    engine = EngineProcess(lambda: Engine(settings, codec_for(settings.kafka, later=True), rules), gone)
+    numbers = EngineNumbers()
+    engine = EngineProcess(
+        lambda: Engine(settings, codec_for(settings.kafka, later=True), rules, numbers=numbers), gone
+    )
     engine.launch()
+    pulse, positioned, metrics = Pulse(), threading.Event(), None
+    if settings.metrics.port_of("reconciler"):
+        from services.reconciler.metrics import begin
+
+        metrics = begin(settings, numbers, positioned, pulse)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     started = engine.ask("start")
     while not stop.is_set() and not started.done():
+        pulse.beat()
         stop.wait(STARTED_S)
     if stop.is_set():
         engine.close()
@@ -58,14 +70,30 @@ def run(settings: Settings) -> int:
     outbox.start()
     # Static membership: a restart within the session timeout keeps its partitions.
     member = os.environ.get("DOSESTREAM_MEMBER") or f"{socket.gethostname()}-reconciler"
-    app = build(settings, engine, member, lambda: announce({"pid": os.getpid(), "rules_hash": rules.hash}))
+    told: dict[str, object] = {"pid": os.getpid(), "rules_hash": rules.hash}
+    if metrics is not None:
+        told["metrics"] = metrics.url
+
+    def is_positioned() -> None:
+        positioned.set()
+        announce(told)
+
+    app = build(settings, engine, member, is_positioned)
     worker = faust.Worker(app, loglevel="ERROR", redirect_stdouts=False, override_logging=False, quiet=True)
+
+    def beat() -> None:
+        pulse.beat()
+        worker.loop.call_later(BEAT_S, beat)
+
+    worker.loop.call_soon(beat)
     failed = False
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
         failed = bool(end.code)
     finally:
+        if metrics is not None:
+            metrics.health.stopping.set()
         outbox.stop()
         engine.close()
         outbox.join(timeout=10)

@@ -1,6 +1,8 @@
 """One C-FIND: the query read, the steps looked up, an answer for each, and the status it ends with."""
 
 import logging
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -9,6 +11,7 @@ import psycopg
 from pydicom import Dataset
 
 from dosestream.db.worklist import Steps
+from dosestream.metrics.heard import Heard, Key
 from dosestream.settings import Settings
 from dosestream.worklist.answer import answer, unknown
 from dosestream.worklist.query import QueryError, read
@@ -16,6 +19,7 @@ from dosestream.worklist.query import QueryError, read
 log = logging.getLogger("dosestream.worklist")
 
 # PS3.4 table K.4-1, and of the limit C.4.1.1.4 (0xB001).
+SUCCESS: Final = 0x0000
 PENDING: Final = 0xFF00
 PENDING_WITHOUT_SOME_KEYS: Final = 0xFF01
 CANCELLED: Final = 0xFE00
@@ -33,8 +37,33 @@ class Finder:
         self._zone = settings.site.timezone
         self._limit = settings.worklist.max_results
         self._steps = Steps(settings.postgres.url)
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self.heard = Heard()
 
     def find(
+        self, calling: str, read_identifier: Callable[[], Dataset], is_cancelled: Callable[[], bool]
+    ) -> Iterator[Answer]:
+        """`answers`, counted by the status that ends them."""
+        begun, code = time.monotonic(), SUCCESS
+        with self._lock:
+            self._under_way += 1
+        try:
+            for status, data_set in self.answers(calling, read_identifier, is_cancelled):
+                if status not in (PENDING, PENDING_WITHOUT_SOME_KEYS):
+                    code = status if isinstance(status, int) else status.Status
+                yield status, data_set
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self.heard.add(calling, "C-FIND", f"{code:04X}", time.monotonic() - begun)
+
+    def read(self) -> tuple[dict[Key, int], int]:
+        """Answers by calling AE title and status, and how many queries are under way."""
+        with self._lock:
+            return dict(self.heard.counts), self._under_way
+
+    def answers(
         self, calling: str, read_identifier: Callable[[], Dataset], is_cancelled: Callable[[], bool]
     ) -> Iterator[Answer]:
         """Statuses, pending ones with their data set; where none ends the answer it is a success.

@@ -46,6 +46,7 @@ class Listener:
 
     def __init__(self, worklist: WorklistSettings, finder: Finder) -> None:
         self._finder = finder
+        self._closed = False
         self._ae: Any = AE(ae_title=worklist.ae_title)
         self._ae.maximum_associations = worklist.max_associations
         self._ae.maximum_pdu_size = MAX_PDU
@@ -67,8 +68,19 @@ class Listener:
         )
         self.host, self.port = self._server.socket.getsockname()[:2]
 
+    @property
+    def is_open(self) -> bool:
+        """Whether associations are accepted."""
+        return not self._closed
+
+    @property
+    def associations(self) -> int:
+        """How many are open."""
+        return len(self._ae.active_associations)
+
     def close(self) -> None:
         """Close the listening socket and abort the associations that are left."""
+        self._closed = True
         self._server.shutdown()
         for association in self._ae.active_associations:
             association.abort()

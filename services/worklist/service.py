@@ -4,13 +4,18 @@ import logging
 import signal
 import threading
 from types import FrameType
+from typing import Final
 
 from dosestream import ready
+from dosestream.metrics.health import Pulse
 from dosestream.settings import Settings
 from services.worklist.finder import Finder
 from services.worklist.listener import Listener
 
 log = logging.getLogger("dosestream.worklist")
+
+# How often the main thread shows that it turns.
+WAKE_S: Final = 1.0
 
 
 def run(settings: Settings) -> int:
@@ -34,9 +39,20 @@ def run(settings: Settings) -> int:
             error.strerror,
         )
         return 1
-    ready.announce({"host": listener.host, "port": listener.port, "ae_title": worklist.ae_title})
+    pulse, metrics = Pulse(), None
+    told: dict[str, object] = {"host": listener.host, "port": listener.port, "ae_title": worklist.ae_title}
+    if settings.metrics.port_of("worklist"):
+        from services.worklist.metrics import begin
+
+        metrics = begin(settings, finder, listener, pulse)
+    if metrics is not None:
+        told["metrics"] = metrics.url
+    ready.announce(told)
     log.info("answering worklist queries as %s on %s:%d", worklist.ae_title, listener.host, listener.port)
-    stopping.wait()
+    while not stopping.wait(WAKE_S):
+        pulse.beat()
+    if metrics is not None:
+        metrics.health.stopping.set()
     listener.close()
     finder.close()
     log.info("stopped")

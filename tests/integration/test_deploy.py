@@ -4,7 +4,7 @@ from the compose file, the Kubernetes manifests and the systemd units."""
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -110,9 +110,8 @@ def environment_of(one: Host, name: str, deployed: Deployment) -> dict[str, str]
     table = one.table(name, inside)
     given = {key: substituted(value, table) for key, value in deployed.processes[name][1].items()}
     given = {key: PORTS.get(value, value) if key.endswith("_PORT") else value for key, value in given.items()}
-    # Pods and containers have addresses of their own; here they would share one.
-    given.pop("DOSESTREAM_METRICS_PORT", None)
-    return given
+    # Containers have addresses of their own; here they share one.
+    return given | {"DOSESTREAM_METRICS_PORT": free_ports("9464")["9464"]}
 
 
 @pytest.fixture
@@ -147,6 +146,13 @@ def test_every_service_starts_as_it_is_deployed_and_a_message_becomes_a_row(
         for name, variable in LISTENERS.items():
             assert ready[name]["port"] == int(PORTS[STANDARD[variable]])
 
+        # As the health checks and probes ask.
+        for name in stay:
+            port = environments[name]["DOSESTREAM_METRICS_PORT"]
+            for path in ("/health/live", "/health/ready"):
+                with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                    assert answer.status == 200, (name, path)
+
         with MllpSender("127.0.0.1", int(ready["ingest"]["port"])) as sender:
             assert b"MSA|AA|M1" in sender.send(ADT)
         with psycopg.connect(machine.postgres, autocommit=True) as connection:
@@ -169,3 +175,28 @@ def test_every_service_starts_as_it_is_deployed_and_a_message_becomes_a_row(
             said = machine.log(name).read_text()
             assert "Traceback" not in said, name
             assert not any(secret in said for secret in machine.secrets.values()), name
+
+
+def test_services_that_start_before_the_topics_and_tables_are_there_work_once_they_are(
+    servers: tuple[str, str],
+) -> None:
+    deployed = compose()
+    with host(*servers, deployed.config) as machine:
+        environments = {name: environment_of(machine, name, deployed) for name in deployed.processes}
+        machine.start("ingest", ["ingest"], environments["ingest"])
+        port = int(machine.wait_ready("ingest", environments["ingest"])["port"])
+        with MllpSender("127.0.0.1", port) as sender:
+            assert b"MSA|AE|M1" in sender.send(ADT)
+        # Without tables it ends, and whoever started it starts it again.
+        assert machine.start("reconciler", ["reconciler"], environments["reconciler"]).wait(60) == 1
+        assert machine.start("prepare", ["prepare"], environments["prepare"]).wait(120) == 0
+        machine.start("reconciler", ["reconciler"], environments["reconciler"])
+        with MllpSender("127.0.0.1", port) as sender:
+            wait_until(lambda: b"MSA|AA|M1" in sender.send(ADT), "the topics are there")
+        with psycopg.connect(machine.postgres, autocommit=True) as connection:
+
+            def row() -> bool:
+                found = connection.execute("SELECT patient_name FROM dose.patient WHERE patient_id = '4711'")
+                return found.fetchone() == ("DOE^JANE",)
+
+            wait_until(row, "the row of the message")

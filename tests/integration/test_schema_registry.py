@@ -7,7 +7,9 @@ import json
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from test_ingest import Ingest
 from test_subscribers import EXAMPLES, subscriber_in_java
 
 from dosestream.client.send import code
+from dosestream.db.migrate import migrate
 from dosestream.embedded import ports
 from dosestream.events.codec import CONFLUENT, Codec
 from dosestream.events.records import RawMessage
@@ -27,7 +30,9 @@ from dosestream.kafka.codec import codec_for
 from dosestream.kafka.publisher import Publisher
 from dosestream.kafka.registry import RegistryError
 from dosestream.kafka.topics import TOPICS, Topic
-from dosestream.settings import KafkaSettings
+from dosestream.reconcile.rules import Rules
+from dosestream.settings import KafkaSettings, PostgresSettings, Settings
+from services.reconciler.engine import Engine
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -65,6 +70,29 @@ def test_ingest_answers_ae_until_the_registry_gave_ids_and_goes_on_when_it_is_aw
         sender.close()
     finally:
         assert ingest.stop() == 0
+
+
+def test_the_reconciler_waits_for_a_registry_that_is_away_at_the_start(
+    broker: KafkaSettings, fresh_database: Callable[[], str]
+) -> None:
+    port, url = ports.free(set()), fresh_database()
+    migrate(url)
+    kafka = replace(broker, schema_registry=f"http://127.0.0.1:{port}")
+    engine = Engine(
+        Settings(kafka=kafka, postgres=PostgresSettings(url=url)), codec_for(kafka, later=True), Rules()
+    )
+    starting = threading.Thread(target=engine.start)
+    starting.start()
+    starting.join(1.0)
+    assert starting.is_alive(), "it started without ids"
+    registry = StandIn(port)
+    try:
+        starting.join(60)
+        assert not starting.is_alive()
+        assert engine.positions() != {}
+    finally:
+        registry.stop()
+        engine.close()
 
 
 def in_python(bootstrap: str, url: str) -> list[str]:

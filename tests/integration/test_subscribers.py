@@ -184,6 +184,18 @@ def test_an_example_reads_every_record_of_every_topic(
         assert {name: one["value"][name] for name in wanted} == wanted
 
 
+def test_the_reader_of_the_document_reads_rows(running: RunningStack) -> None:
+    page = (ROOT / "docs" / "subscribing.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    assert "127.0.0.1:9092" in code
+    # It ends when nothing has come for ten seconds.
+    words = [sys.executable, "-c", code.replace("127.0.0.1:9092", running.ready["kafka"])]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 10
+    assert " linked " in done.stdout
+
+
 def test_headers_are_those_of_the_contract(held: Held) -> None:
     for topic, channel in CHANNELS.items():
         for _, _, headers in held.of(topic):

@@ -54,7 +54,7 @@ def test_a_mistake_exits_2_and_says_what_to_do(arguments: list[str], words: str)
 
 def test_every_command_has_help() -> None:
     commands = "up ingest arrivals reconciler worklist send store status missing fetch simulate config check"
-    commands += " link unlink merge unmerge exclude include reassign"
+    commands += " link unlink merge unmerge exclude include reassign tail"
     for command in commands.split():
         assert run(command, "--help").returncode == 0, command
 
