@@ -34,6 +34,8 @@ PARTITIONS_EACH = 2
 # Whom a hospital knows.
 PEOPLE = 500_000
 YEARS = (1, 10)
+# What a service that messages do not pass through costs at most, of all.
+IDLE = 0.01
 HEADINGS = (
     "hospitals",
     "messages/s",
@@ -56,8 +58,8 @@ class Measured:
         kinds: messages by type, or by what a DICOM object is.
         sent_s: until the last answer, wall clock.
         took_s: until the last row was published, wall clock.
-        resting: processor time a second at rest, by service.
-        processor_s: of the run beyond that, by service.
+        resting: processor time a second at rest, soon after the start, by service.
+        processor_s: of the run, by service, with what it would have been at rest.
         topics: records and bytes, one replica.
         tables: bytes that were added, indexes included.
         people: patients named.
@@ -241,6 +243,7 @@ def reckoned(
     lines = [
         f"Hospitals of {runs[0].messages_a_day:,} messages a day, {BUSIEST_HOUR:.0%} of them in the busiest hour;",
         f"processors {FILLED:.0%} busy then; {REPLICAS} replicas; {people:,} people each; after a year / ten years",
+        "",
         f"| {' | '.join(HEADINGS)} |",
         "|---" * len(HEADINGS) + "|",
     ]
@@ -277,6 +280,42 @@ def by_day(runs: Sequence[Measured]) -> list[list[Measured]]:
     return [found[day] for day in sorted(found)]
 
 
+def costs(runs: Sequence[Measured]) -> str:
+    """Processor seconds a million messages, by service and run, as a table for a person."""
+    ordered = sorted(runs, key=lambda run: (run.messages_a_day, run.pace))
+    names = sorted(ordered[0].processor_s, key=lambda name: -ordered[0].processor_s[name])
+    rows = [
+        ["", *(f"day of {run.messages_a_day:,} at {run.pace:,.0f}/s" for run in ordered)],
+        ["---"] * (len(ordered) + 1),
+        *[
+            [name, *(f"{run.processor_s[name] / run.messages * MILLION:,.0f}" for run in ordered)]
+            for name in names
+            if any(run.processor_s[name] > IDLE * sum(run.processor_s.values()) for run in ordered)
+        ],
+        ["in all", *(f"{sum(run.processor_s.values()) / run.messages * MILLION:,.0f}" for run in ordered)],
+        ["at rest, an hour", *(f"{sum(run.resting.values()) * 3600:,.0f}" for run in ordered)],
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def held(runs: Sequence[Measured]) -> str:
+    """Bytes a message, by topic and by table, of each day's longest run, as a table for a person."""
+    longest = [max(of_a_day, key=lambda run: run.messages) for of_a_day in by_day(runs)]
+    rows = [["", *(f"day of {run.messages_a_day:,}" for run in longest)], ["---"] * (len(longest) + 1)]
+    for name in longest[0].topics:
+        sizes = [run.topics[name][1] / run.messages for run in longest]
+        if max(sizes) >= 1:
+            rows.append([f"`{name}`", *(f"{found:,.0f}" for found in sizes)])
+    rows.append(["all topics, one replica", *(f"{run.topic_bytes:,.0f}" for run in longest)])
+    for name in sorted(longest[0].tables, key=lambda name: -longest[0].tables[name]):
+        sizes = [run.tables[name] / run.messages for run in longest]
+        if max(sizes) >= 20:
+            rows.append([f"table `{name}`", *(f"{found:,.0f}" for found in sizes)])
+    rows.append(["all tables, indexes included", *(f"{run.table_bytes:,.0f}" for run in longest)])
+    rows.append(["write-ahead log", *(f"{run.log_bytes / run.messages:,.0f}" for run in longest)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
 def main() -> None:
     """Reckon with the runs of a file."""
     parser = argparse.ArgumentParser(
@@ -293,6 +332,7 @@ def main() -> None:
     runs = [run for file in chosen.file for run in read(file)]
     for run in runs:
         print(run.shown())
+    print(costs(runs), held(runs), sep="\n\n", end="\n\n")
     for of_a_day in by_day(runs):
         print(reckoned(of_a_day, tuple(chosen.hospitals or (1, 10, 50, 200)), chosen.people))
 

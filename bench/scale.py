@@ -99,8 +99,11 @@ class Stack:
         self.ready: dict[str, Any] = json.loads(self.ready_file.read_text())
 
     def spent(self) -> dict[str, float]:
-        """Seconds of processor time by service; the reconciler's two processes apart."""
+        """Seconds of processor time by service since it was started; the reconciler's two processes apart."""
         known = json.loads((self.data / "run" / "services.json").read_text())
+        assert not any(one["restarts"] for one in known.values()), (
+            "a service was started again: measure again"
+        )
         found = {name: used(int(one["pid"])) for name, one in known.items()}
         reads = alone(int(known["reconciler"]["pid"]))
         found["reconciler, applying"] = found.pop("reconciler") - reads
@@ -250,7 +253,7 @@ def measure(messages_a_day: int, messages: int, rate: float, size: int) -> Measu
             sent_s=sent_s,
             took_s=took,
             resting=resting,
-            processor_s={name: after[name] - before[name] - resting[name] * took for name in after},
+            processor_s={name: after[name] - before[name] for name in after},
             topics={
                 name: (records - held[name][0], size - held[name][1])
                 for name, (records, size) in running.topics().items()

@@ -25,19 +25,19 @@ class Value:
         return labels.items() <= dict(self.labels).items()
 
 
-def get(url: str) -> tuple[int, str]:
+def get(url: str, timeout_s: float = TIMEOUT_S) -> tuple[int, str]:
     """Status and body."""
     try:
-        with urlopen(url, timeout=TIMEOUT_S) as response:
+        with urlopen(url, timeout=timeout_s) as response:
             return response.status, response.read().decode()
     except HTTPError as error:
         with error:
             return error.code, error.read().decode()
 
 
-def scrape(url: str) -> list[Value]:
+def scrape(url: str, timeout_s: float = TIMEOUT_S) -> list[Value]:
     """The samples of one service."""
-    status, text = get(f"{url}/metrics")
+    status, text = get(f"{url}/metrics", timeout_s)
     assert status == 200, text
     return list(_values(text))
 

@@ -53,7 +53,7 @@ class Acl:
 CLUSTER = "kafka-cluster"
 PREFIX = "radiology."
 # Groups of readers that are assigned their partitions: nothing is committed to them.
-READERS = ("dosestream-reader", "dosestream-replay")
+READERS = ("dosestream-reader", "dosestream-replay", "dosestream-tail")
 EVENTS = (Topic.PATIENT, Topic.ORDER, Topic.APPOINTMENT, Topic.REPORT)
 
 _R, _W, _D = Operation.READ, Operation.WRITE, Operation.DESCRIBE

@@ -1,4 +1,4 @@
-"""Patient data stays in the values of the topics that are for it: not in logs, keys, headers or the audit trail."""
+"""Patient data stays in the values of the topics that are for it: not in logs, keys, headers, metrics or the audit trail."""
 
 import contextlib
 import itertools
@@ -17,9 +17,11 @@ import pytest
 from certificates import Authority
 from reading import stored
 from running_stack import DOSESTREAM, RunningStack, wait_until
+from scraping import get
 
 from dosestream.audit.trail import TOPIC
 from dosestream.cli import watch
+from dosestream.cli.service import SERVICES
 from dosestream.client.send import MllpSender
 from dosestream.events.codec import Codec, CodecError
 from dosestream.events.records import Audit
@@ -162,6 +164,18 @@ def test_no_log_names_a_patient(stack: RunningStack, played: frozenset[str]) -> 
     assert "control_id_reused" in logs["ingest.log"], "the wrong messages are in the log"
     logs["up"] = stack.output()
     assert {name: found for name, text in logs.items() if (found := named(played, text))} == {}
+
+
+def test_no_metric_names_a_patient(stack: RunningStack, played: frozenset[str]) -> None:
+    pages = {name: get(f"{url}/metrics")[1] for name, url in stack.ready["metrics"].items()}
+    assert set(SERVICES) == pages.keys()
+    for name, count in (
+        ("ingest", "dosestream_messages_total"),
+        ("arrivals", "dosestream_messages_total"),
+        ("reconciler", "dosestream_source_silent_seconds"),
+    ):
+        assert f"{count}{{" in pages[name]
+    assert {name: found for name, text in pages.items() if (found := named(played, text))} == {}
 
 
 def test_no_key_and_no_header_names_a_patient(stack: RunningStack, played: frozenset[str]) -> None:
