@@ -174,8 +174,11 @@ def topics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topics]:
 
 @pytest.fixture
 def site(topics: Topics, fresh_database: Callable[[], str]) -> Settings:
+    return settings_for(topics, fresh_database())
+
+
+def settings_for(topics: Topics, url: str) -> Settings:
     """A site whose database has room for four generations."""
-    url = fresh_database()
     migrate(url)
     with psycopg.connect(url) as connection:
         for generation in (BULK, PREFIX, AGAIN):

@@ -19,11 +19,12 @@ from dosestream.db.values import iso_time
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.records import Partition
+from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules, rules_from
 from dosestream.settings import Settings
 from services.reconciler.replay import people
 from services.reconciler.replay.connect import connect, gather_again, meet, pairs, shuffle
-from services.reconciler.replay.gather import Gathered, gather, normalised, settle
+from services.reconciler.replay.gather import RECALLED, SUSPECTS, Gathered, gather, normalised, settle
 from services.reconciler.replay.groups import Deriver, Site
 from services.reconciler.replay.plan import (
     STAGES,
@@ -207,30 +208,42 @@ def _gather(job: _Job) -> _Start:
         # A topic may be told as one of the table of topics: here its name is text.
         stops = {Partition(str(topic), number): stop for (topic, number), stop in plan.stops.items()}
         begins = {partition: reader.watermarks(partition)[0] for partition in stops}
+        # Where topics no longer hold all, snapshots hold what cleanup let go of; as it was mapped then.
+        cut = plan.reading is None and any(b > 0 for p, b in begins.items() if p.topic != Topic.CLOCK)
+        held = {p: reader.watermarks(p) for p in reader.partitions(str(Topic.SNAPSHOT))} if cut else {}
     finally:
         reader.close()
     stretches = {p: (begins[p], max(begins[p], stop)) for p, stop in stops.items()}
-    total = sum(stop - start for start, stop in stretches.values())
+    total = sum(stop - start for start, stop in (*stretches.values(), *held.values()))
     buckets = max(4, min(MOST_BUCKETS, total // BUCKET_EVENTS))
     out = job.folder("gathered")
     # What is said of one patient has one number in all topics.
-    tasks: list[dict[Partition, tuple[int, int]]] = [{} for _ in range(plan.workers)]
-    for partition, stretch in stretches.items():
-        tasks[partition.number % plan.workers][partition] = stretch
+    tasks = _by_number(stretches, plan.workers)
+    snapshots = _by_number(held, plan.workers)
     job.expect(total)
     found = job.workers.all(
         _gather_some,
-        [(mine, buckets, out / f"read-{n}") for n, mine in enumerate(tasks)],
+        [(mine, held, list(snapshots[n]), buckets, out / f"read-{n}") for n, mine in enumerate(tasks)],
         job.told,
     )
     twice = sum(bulk.make_again(job.connection, plan.generation, one) for one in _missing(job, bulk.HEARD))
-    found += job.workers.all(
-        _settle_some, [(out / f"read-{n}", buckets, out / f"settled-{n}") for n in range(plan.workers)]
-    )
+    # Snapshots know first receipts.
+    for name, into in ((RECALLED, "recalled"), (SUSPECTS, "settled")):
+        looked_up = [(out / f"read-{n}" / name, buckets, out / f"{into}-{n}") for n in range(plan.workers)]
+        found += job.workers.all(_settle_some, looked_up)
     whole = Gathered(repeats=twice)
     for one in found:
         whole.add(one)
     return _Start(whole, begins, buckets)
+
+
+def _by_number(
+    stretches: Mapping[Partition, tuple[int, int]], workers: int
+) -> list[dict[Partition, tuple[int, int]]]:
+    found: list[dict[Partition, tuple[int, int]]] = [{} for _ in range(workers)]
+    for partition, stretch in stretches.items():
+        found[partition.number % workers][partition] = stretch
+    return found
 
 
 def _missing(job: _Job, tables: Sequence[str]) -> list[bulk.PutAway]:
@@ -239,7 +252,12 @@ def _missing(job: _Job, tables: Sequence[str]) -> list[bulk.PutAway]:
 
 
 def _gather_some(
-    bench: Bench, stretches: Mapping[Partition, tuple[int, int]], buckets: int, out: Path
+    bench: Bench,
+    stretches: Mapping[Partition, tuple[int, int]],
+    snapshots: Mapping[Partition, tuple[int, int]],
+    own: Sequence[Partition],
+    buckets: int,
+    out: Path,
 ) -> Gathered:
     settings, plan = bench.settings, bench.plan
     reading = (plan.reading or normalised)(settings)
@@ -249,6 +267,8 @@ def _gather_some(
         reading,
         bench.rules,
         stretches,
+        snapshots,
+        own,
         plan.until,
         out,
         buckets,
@@ -258,7 +278,7 @@ def _gather_some(
 
 def _settle_some(bench: Bench, read: Path, buckets: int, out: Path) -> Gathered:
     codec = codec_for(bench.settings.kafka)
-    return settle(bench.connection, codec, frames(read / "suspects"), bench.rules, out, buckets)
+    return settle(bench.connection, codec, frames(read), bench.rules, out, buckets)
 
 
 # -- connect -----------------------------------------------------------------------------------------------------

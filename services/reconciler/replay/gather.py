@@ -9,8 +9,8 @@ import marshal
 import pickle
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,27 @@ from psycopg import Connection
 
 from dosestream.db import apply
 from dosestream.db.copy import BEGIN, END, EPOCH_2000_US, integer_field, send, text_field
-from dosestream.db.facts import KINDS
-from dosestream.db.records import Decoded, decode
-from dosestream.events.codec import Codec
-from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
+from dosestream.db.facts import KINDS, Fact
+from dosestream.db.records import Decoded, Stopped, decode
+from dosestream.db.snapshots import TOPIC_OF
+from dosestream.events.codec import Codec, MalformedRecordError, UnknownSchemaError
+from dosestream.events.records import (
+    Appointment,
+    Clock,
+    Decision,
+    EntitySnapshot,
+    Order,
+    Patient,
+    Report,
+    Study,
+)
 from dosestream.kafka.client import consumer_config
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.records import Partition, Record
 from dosestream.reconcile.bonds import bonds_of
 from dosestream.reconcile.patients import demographics_of
 from dosestream.reconcile.rules import Rules
+from dosestream.reconcile.snapshot import fact_of
 from dosestream.reconcile.version import is_ahead
 from dosestream.reconcile.watermark import Mark, join, mark
 from dosestream.settings import KafkaSettings, Settings
@@ -49,9 +60,11 @@ SPEAK_OF_TWO = frozenset({Patient, Decision})
 NAMING = frozenset({Decision, Appointment})
 # Those whose repeats are known by the message index.
 Message = Patient | Order | Study | Appointment | Report
-CLASS_NAMED: Mapping[str, type[Message]] = {
-    cls.__name__: cls for cls in (Patient, Order, Study, Appointment, Report)
+CLASS_NAMED: Mapping[str, type[Message | Decision]] = {
+    cls.__name__: cls for cls in (Patient, Order, Study, Appointment, Report, Decision)
 }
+# Files of a shelf that are looked up in the message index: possible repeats, and what snapshots hold.
+SUSPECTS, RECALLED = "suspects", "recalled"
 # Lengths, and eight bytes behind theirs, of the binary format.
 LENGTH, EIGHT = struct.Struct(">i").pack, struct.Struct(">iq").pack
 # Kafka's client holds no more of what it has fetched ahead.
@@ -104,7 +117,8 @@ class Shelf:
         self._keys = Keys(folder / "keys")
         self._patients = Buckets(folder / "patients", buckets)
         self._bonds = Frames(folder / "bonds")
-        self._suspects = Frames(folder / "suspects")
+        self._suspects = Frames(folder / SUSPECTS)
+        self._recalled = Frames(folder / RECALLED)
 
     def file(self, item: Decoded, found: Gathered) -> None:
         """Put aside what an event says."""
@@ -131,13 +145,27 @@ class Shelf:
 
     def suspect(self, record: Record, event: Message) -> None:
         """Put an event aside that may be a repeat."""
-        where = (*record.partition, record.offset)
-        self._suspects.add(marshal.dumps((*where, type(event).__name__, record.value)))
+        self._suspects.add(_aside(record, event, None))
+
+    def recall(self, record: Record, fact: Fact) -> None:
+        """Put a fact of a snapshot aside, with its first receipt."""
+        self._recalled.add(_aside(record, fact, fact.received_at))
 
     def close(self) -> None:
         """All of it is on its way to the disk."""
-        for part in (self._facts, self._keys, self._patients, self._bonds, self._suspects):
+        for part in (
+            self._facts,
+            self._keys,
+            self._patients,
+            self._bonds,
+            self._suspects,
+            self._recalled,
+        ):
             part.close()
+
+
+def _aside(record: Record, event: Message | Fact, first: int | None) -> bytes:
+    return marshal.dumps((*record.partition, record.offset, type(event).__name__, record.value, first))
 
 
 class Messages:
@@ -201,6 +229,8 @@ def gather(
     reading: Reading,
     rules: Rules,
     stretches: Mapping[Partition, tuple[int, int]],
+    snapshots: Mapping[Partition, tuple[int, int]],
+    own: Collection[Partition],
     until: int | None,
     folder: Path,
     buckets: int,
@@ -209,6 +239,9 @@ def gather(
     """Read partitions, each from its first offset up to its stop, and put aside what they say.
 
     Args:
+        snapshots: what is read of the snapshot topic, where the others no longer hold all: what it holds may be
+            a repeat wherever it is heard again.
+        own: partitions of it whose facts are put aside here.
         told: hears how many records were read since it was called last.
 
     Raises:
@@ -217,8 +250,11 @@ def gather(
     """
     shelf = Shelf(folder, buckets, rules)
     messages = Messages(connection)
-    heard = MaybeHeard(sum(stop - start for start, stop in stretches.values()))
+    heard = MaybeHeard(sum(stop - start for start, stop in (*stretches.values(), *snapshots.values())))
     found = Gathered()
+    for records in read(kafka, snapshots):
+        _recall(connection, codec_for(kafka), records, own, until, shelf, heard, found)
+        told(sum(record.partition in own for record in records))
     for records in read(kafka, stretches):
         batch, stopped = reading(records)
         if stopped:
@@ -260,6 +296,45 @@ def gather(
     return found
 
 
+def _recall(
+    connection: Connection[Row],
+    codec: Codec,
+    records: Iterable[Record],
+    own: Collection[Partition],
+    until: int | None,
+    shelf: Shelf,
+    heard: MaybeHeard,
+    found: Gathered,
+) -> None:
+    """Put aside what snapshots hold, and let it be known that it was heard: it is older than what topics hold of it."""
+    for record in records:
+        if record.value is None:
+            continue
+        mine = record.partition in own
+        try:
+            held = codec.decode(record.value, EntitySnapshot).facts
+            facts = [(fact_of(kept, codec), kept) for kept in held]
+        except UnknownSchemaError as error:
+            raise StoppedPartitionsError([Stopped(record.partition, record.offset, str(error))]) from error
+        except MalformedRecordError as error:
+            if not mine:
+                continue
+            with connection.transaction(), connection.cursor() as cursor:
+                apply.quarantine(cursor, [Decoded(record, None, str(error))])
+            found.quarantined += 1
+            continue
+        for fact, kept in facts:
+            heard.again(kept.event_id)
+            if not mine:
+                continue
+            if until is not None and kept.received_at > until:
+                found.left_out += 1
+                continue
+            found.events += 1
+            where = Partition(TOPIC_OF[kept.kind], kept.partition)
+            shelf.recall(Record(where, kept.offset, kept.value), fact)
+
+
 def settle(
     connection: Connection[Row],
     codec: Codec,
@@ -268,7 +343,7 @@ def settle(
     folder: Path,
     buckets: int,
 ) -> Gathered:
-    """Put aside what was suspected to be repeats, each at its first receipt, as the message index knows it."""
+    """Put aside what snapshots hold or may be repeats, each at its first receipt, as the message index knows it."""
     shelf = Shelf(folder, buckets, rules)
     found = Gathered()
     for page in _pages(suspects):
@@ -279,14 +354,18 @@ def settle(
         found.repeats += len(batch) - len(fresh)
         for item in heard:
             shelf.file(item, found)
-            found.hear(item.event)  # type: ignore[arg-type]
+            if not isinstance(item.event, Decision):
+                found.hear(item.event)  # type: ignore[arg-type]
     shelf.close()
     return found
 
 
 def _suspected(codec: Codec, frame: bytes) -> Decoded:
-    topic, number, offset, name, value = marshal.loads(frame)
-    return Decoded(Record(Partition(topic, number), offset, value), codec.decode(value, CLASS_NAMED[name]))
+    topic, number, offset, name, value, first = marshal.loads(frame)
+    event = codec.decode(value, CLASS_NAMED[name])
+    if first is not None and event.received_at != first:
+        event = replace(event, received_at=first)
+    return Decoded(Record(Partition(topic, number), offset, value), event)
 
 
 def _pages(frames: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -111,7 +111,8 @@ class Deriver:
             if known is None:
                 found[event.event_id] = Told(value, loaded_of(event, group))
             elif received_at < known.at_hand.event.received_at:
-                found[event.event_id] = Told(known.value, loaded_of(event, group))
+                earlier = replace(known.at_hand.told, received_at=received_at)
+                found[event.event_id] = Told(known.value, loaded_of(earlier, group))
         return found
 
     def _rows(
