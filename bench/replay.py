@@ -1,21 +1,26 @@
-"""Speed of a rebuild in bulk from the normalised topics: events per second, by stage, and memory.
+"""Speed of a rebuild in bulk: events per second, by stage, memory, and the CPU time of an event by process.
 
-    python bench/replay.py [--events 100000,1000000] [--workers 2]
+    python bench/replay.py [--from normalised|raw] [--events 100000,1000000] [--workers 2]
 
-Starts a broker and a PostgreSQL of its own, fills the topics with a live-ordered stream, and builds a generation from
-them for each number of events. What machines differ in cancels in the ratios: the cost of an event at one size against
-that at another, and the CPU time of our processes beside what passed by the clock.
+Starts a broker and a PostgreSQL of its own, fills the topics with a live-ordered stream (from raw: with the messages and
+dose reports of the simulated hospital), and builds a generation from them for each number of events. What machines
+differ in cancels in the ratios: the cost of an event at one size against that at another, and the CPU time of all
+processes beside what passed by the clock.
 """
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
+from itertools import count, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 from confluent_kafka import Producer
@@ -23,27 +28,36 @@ from confluent_kafka import Producer
 sys.path.insert(0, str(Path(__file__).parent))
 from stream import CODEC, Stream
 
-from dosestream.db.generations import Generation, migrate_tables
+from dosestream.cli import remap
+from dosestream.db.generations import Generation, Origin, migrate_tables
 from dosestream.db.migrate import migrate
 from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.embedded.postgres import EmbeddedPostgres
+from dosestream.embedded.process import Process
+from dosestream.events.identity import content_hash
+from dosestream.events.records import RawMessage
 from dosestream.kafka.admin import create_topics, publish_schemas
 from dosestream.kafka.client import producer_config
-from dosestream.kafka.reader import PartitionReader
-from dosestream.kafka.records import Partition
-from dosestream.kafka.topics import FACTS
-from dosestream.settings import KafkaSettings, PostgresSettings, Settings
+from dosestream.kafka.topics import Topic
+from dosestream.settings import KafkaSettings, PostgresSettings, Settings, source_for_hl7
+from dosestream.simulate.history import history
+from dosestream.simulate.timeline import HL7, Step
 from services.reconciler.replay.build import build
 from services.reconciler.replay.plan import BuildPlan, Built
+from services.reconciler.replay.run import capture
 
 # Patients come and go: so many are there at a time, and of each so many messages.
-AT_A_TIME, EVENTS_A_PATIENT = 5_000, 25
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+AT_A_TIME, EVENTS_A_PATIENT = 20_000, 25
+PAGE_BYTES, TICK_S = os.sysconf("SC_PAGE_SIZE"), 1 / os.sysconf("SC_CLK_TCK")
+# Of the simulated hospital.
+STUDIES_A_DAY = 600
+PATIENT = re.compile(rb"\rPID\|[^|]*\|[^|]*\|([^|^~\r]*)")
+Said = Iterable[tuple[Topic, bytes, bytes]]
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[tuple[KafkaSettings, EmbeddedPostgres]]:
+def servers(folder: Path) -> Iterator[tuple[KafkaSettings, EmbeddedPostgres, EmbeddedKafka]]:
     """A broker with all topics, and a server for databases."""
     taken: set[int] = set()
     broker = EmbeddedKafka(folder / "kafka", KafkaSettings(), ports.free(taken), ports.free(taken))
@@ -57,7 +71,7 @@ def servers(folder: Path) -> Iterator[tuple[KafkaSettings, EmbeddedPostgres]]:
         kafka = broker.client_settings()
         create_topics(kafka, site=False)
         publish_schemas(kafka)
-        yield kafka, postgres
+        yield kafka, postgres, broker
     finally:
         postgres.stop()
         broker.stop()
@@ -70,31 +84,67 @@ class Years(Stream):
         return self._number // EVENTS_A_PATIENT + self._rng.randrange(AT_A_TIME)
 
 
-class Publisher:
-    """Fills the topics from one stream, further and further."""
+def events() -> Said:
+    """Normalised events without end: topic, key and value of each."""
+    stream = Years(seed=9)
+    while True:
+        for topic, event in stream.events(1000):
+            patient = event.patient
+            key = b"" if patient is None else patient.identifiers[0].value.encode()
+            yield topic, key, CODEC.encode(event)
 
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._stream = Years(seed=9)
+
+def messages() -> Said:
+    """Raw messages without end, as ingest and arrivals store them, a hospital's day after the other."""
+    for nth in count():
+        day = date(2026, 3, 14) + timedelta(days=nth)
+        for step in history(nth, day, days=1, sites=1, studies_a_day=STUDIES_A_DAY).timeline:
+            found = PATIENT.search(step.body) if step.channel == HL7 else None
+            key = step.name.encode() if found is None else found[1]
+            yield (Topic.HL7_RAW if step.channel == HL7 else Topic.DICOM_RAW), key, CODEC.encode(_raw(step))
+
+
+def _raw(step: Step) -> RawMessage:
+    source = step.sender
+    if step.channel == HL7:
+        head = step.body.split(b"\r", 1)[0].decode("latin-1").split("|")
+        source = source_for_hl7(Settings(), head[2], head[3]).name
+    return RawMessage(
+        source=source,
+        control_id=step.name,
+        message_type=step.kind,
+        received_at=step.sent_at,
+        transport="mllp" if step.channel == HL7 else "dicom",
+        content_hash=content_hash(step.body),
+        answer=step.answer,
+        body=step.body,
+    )
+
+
+class Publisher:
+    """Fills the topics with what is said, further and further."""
+
+    def __init__(self, kafka: KafkaSettings, said: Said) -> None:
+        self._said = iter(said)
         self._producer = Producer(
             producer_config(kafka, linger_ms=50, delivery_timeout_ms=120_000)
-            | {"queue.buffering.max.messages": 200_000}
+            # The broker ends before its client does.
+            | {"queue.buffering.max.messages": 200_000, "log_level": 0}
         )
         self._count = 0
 
-    def fill(self, count: int) -> None:
-        """Publish until there are so many events."""
-        for topic, event in self._stream.events(count - self._count):
-            patient = event.patient
-            key = b"" if patient is None else patient.identifiers[0].value.encode()
+    def fill(self, wanted: int) -> None:
+        """Publish until there are so many records."""
+        for topic, key, value in islice(self._said, wanted - self._count):
             while True:
                 try:
-                    self._producer.produce(str(topic), CODEC.encode(event), key)
+                    self._producer.produce(str(topic), value, key)
                     break
                 except BufferError:
                     self._producer.poll(0.1)
         self._producer.flush()
         self._producer.poll(0)
-        self._count = count
+        self._count = wanted
 
 
 class Memory:
@@ -140,29 +190,73 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def measure(kafka: KafkaSettings, url: str, work: Path, workers: int) -> tuple[Built, float, int]:
-    """Build a generation of everything that is there; what it left, seconds, and the most memory."""
+def cpu_s(process: Process | None) -> float:
+    """CPU seconds of a server and its children, also those that are gone."""
+    assert process is not None
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    own = sum(map(int, fields[11:15]))
+    for entry in Path("/proc").iterdir():
+        try:
+            other = (entry / "stat").read_text().rpartition(")")[2].split() if entry.name.isdigit() else []
+        except OSError:
+            continue
+        if other and int(other[1]) == process.pid:
+            own += sum(map(int, other[11:13]))
+    return own * TICK_S
+
+
+class Cost(NamedTuple):
+    """Seconds by the clock, CPU seconds of the servers, and the most memory of our processes, in bytes."""
+
+    wall_s: float
+    postgres_s: float
+    kafka_s: float
+    memory: int
+
+
+def measure(
+    kafka: KafkaSettings,
+    url: str,
+    origin: Origin,
+    work: Path,
+    workers: int,
+    postgres: EmbeddedPostgres,
+    broker: EmbeddedKafka,
+) -> tuple[Built, Cost]:
+    """Build a generation of everything that is there; what it left, and what it cost."""
     settings = Settings(kafka=kafka, postgres=PostgresSettings(url=url))
     migrate(url)
     with psycopg.connect(url) as connection:
         migrate_tables(connection, Generation(2))
-    reader = PartitionReader(kafka)
-    stops: dict[Partition, int] = {p: reader.watermarks(p)[1] for t in FACTS for p in reader.partitions(t)}
-    reader.close()
-    begun = time.perf_counter()
+    captured = capture(settings, origin)
+    plan = BuildPlan(
+        Generation(2),
+        captured.stops,
+        work,
+        workers=workers,
+        ledger=captured.ledger,
+        reading=remap.reading if origin is Origin.RAW else None,
+    )
+    begun, servers_s = time.perf_counter(), (cpu_s(postgres.process), cpu_s(broker.process))
     with Memory() as memory:
-        built = build(settings, BuildPlan(Generation(2), stops, work, workers=workers), lambda _: None)
-    return built, time.perf_counter() - begun, memory.most
+        built = build(settings, plan, lambda _: None)
+    wall = time.perf_counter() - begun
+    return built, Cost(
+        wall, cpu_s(postgres.process) - servers_s[0], cpu_s(broker.process) - servers_s[1], memory.most
+    )
 
 
-def tell(built: Built, wall: float, most: int) -> float:
-    """Print what a build cost; returns microseconds of CPU time an event."""
-    events = built.events
-    cpu = sum(cost.cpu_s for cost in built.costs.values())
+def tell(built: Built, found: Cost) -> float:
+    """Print what a build cost; returns microseconds of CPU time an event of all processes."""
+    events, wall = built.events, found.wall_s
+    ours = sum(cost.cpu_s for cost in built.costs.values())
+    cpu = ours + found.postgres_s + found.kafka_s
     print(
         f"{events:,} events ({built.facts:,} facts, {built.groups:,} groups, {built.patients:,} patients): "
-        f"{events / wall:,.0f} events/s, {wall:.1f} s; our CPU {cpu / events * 1e6:.1f} us an event; "
-        f"most memory {most / 2**20:,.0f} MB"
+        f"{events / wall:,.0f} events/s, {wall:.1f} s; most memory {found.memory / 2**20:,.0f} MB\n"
+        f"  CPU us an event: ours {ours / events * 1e6:.1f}, PostgreSQL {found.postgres_s / events * 1e6:.1f}, "
+        f"Kafka {found.kafka_s / events * 1e6:.1f}; {cpu / wall:.2f} processors were busy with it, "
+        f"two that do nothing else: {2 * events / cpu:,.0f} events/s"
     )
     for stage, cost in built.costs.items():
         print(
@@ -176,18 +270,20 @@ def main() -> None:
     """Build for each number of events, the topics growing from one to the next."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", default="100000,1000000", help="numbers of events (default %(default)s)")
+    parser.add_argument("--from", dest="origin", type=Origin, choices=list(Origin), default=Origin.NORMALISED)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     sizes = sorted(int(size) for size in arguments.events.split(","))
     costs: dict[int, tuple[float, float]] = {}
-    with tempfile.TemporaryDirectory() as name, servers(Path(name)) as (kafka, postgres):
-        publisher = Publisher(kafka)
+    with tempfile.TemporaryDirectory() as name, servers(Path(name)) as (kafka, postgres, broker):
+        publisher = Publisher(kafka, messages() if arguments.origin is Origin.RAW else events())
         for size in sizes:
             publisher.fill(size)
             postgres.make_database(f"bench_{size}")
             url = postgres.url(f"bench_{size}")
-            built, wall, most = measure(kafka, url, Path(name) / f"work-{size}", arguments.workers)
-            costs[size] = wall / built.events, tell(built, wall, most)
+            work = Path(name) / f"work-{size}"
+            built, found = measure(kafka, url, arguments.origin, work, arguments.workers, postgres, broker)
+            costs[size] = found.wall_s / built.events, tell(built, found)
     least = sizes[0]
     for size in sizes[1:]:
         wall, cpu = (costs[size][n] / costs[least][n] for n in (0, 1))

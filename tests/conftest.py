@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from running_stack import RunningStack
 from sharing import ByFile
 from xdist.remote import Producer
@@ -18,6 +19,10 @@ from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.embedded.postgres import EmbeddedPostgres
 from dosestream.kafka.admin import create_topics, publish_schemas
 from dosestream.settings import KafkaSettings
+
+# How long an example takes is a matter of the machine, not of what it shows.
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")
 
 SERVERS = {"embedded_kafka", "embedded_postgres", "stack", "start_stack"}
 
@@ -54,7 +59,7 @@ def embedded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
     broker.prepare()
     broker.launch()
     try:
-        broker.wait_ready()
+        broker.wait_ready(200)
         create_topics(broker.client_settings(), site=False)
         publish_schemas(broker.client_settings())
         yield broker
@@ -77,7 +82,7 @@ def embedded_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embe
     server.prepare()
     server.launch()
     try:
-        server.wait_ready()
+        server.wait_ready(200)
         yield server
     finally:
         server.stop()

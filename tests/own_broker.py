@@ -18,7 +18,7 @@ def own_broker(folder: Path, *, topics: bool = True) -> Iterator[KafkaSettings]:
     server.prepare()
     server.launch()
     try:
-        server.wait_ready()
+        server.wait_ready(200)
         if topics:
             create_topics(server.client_settings(), site=False)
             publish_schemas(server.client_settings())

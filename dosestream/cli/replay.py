@@ -250,6 +250,7 @@ def _private(file: Path) -> BinaryIO:
 def _tell_swap(generation: "Generation", swapped: "Swapped", told: "Told") -> None:
     told.say(
         f"generation {generation.number} is live; {swapped.marked} rows are published on radiology.dose.v1. "
+        f"The live reconciler waited for {swapped.held_s:.1f} s. "
         f"Generation {swapped.live.number} stays for `dosestream replay --rollback`."
     )
 

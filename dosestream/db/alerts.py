@@ -3,7 +3,7 @@
 An alert that no longer holds stays in its table as withdrawn: one that comes again goes on with its revisions.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import orjson
@@ -12,6 +12,7 @@ from psycopg import Cursor
 from dosestream.db.facts import AtHand, studies
 from dosestream.db.values import bigint_array, columns, iso_time, text_array, without_nul
 from dosestream.events.codec import Codec
+from dosestream.events.records import Study
 from dosestream.reconcile.alerts import alert_rows, reached
 from dosestream.reconcile.derive import Group
 from dosestream.reconcile.facts import StudyFact, study_fact
@@ -45,26 +46,48 @@ def write(
 ) -> None:
     """Bring the alerts of these groups up to their studies and dose."""
     held = _held(cursor, derived)
-    wanted: dict[Key, tuple[int, AlertRow]] = {}
-    for number, rows in derived.items():
-        uids = {
-            row.study_instance_uid
-            for row in rows.studies
-            if not row.excluded and reached(doses[row.study_instance_uid], rules.alert_thresholds)
-        }
-        if uids:
-            for row in _derive(cursor, codec, groups[number], uids, doses, rules, at_hand):
-                wanted[row.study_instance_uid, row.kind] = number, row
+    wanted = {
+        (row.study_instance_uid, row.kind): (number, row)
+        for number, rows in derived.items()
+        for row in standing(
+            groups[number], rows, doses, rules, lambda told: studies(cursor, codec, told, at_hand)
+        )
+    }
     fresh: list[JsonRow] = []
     for key, (number, row) in wanted.items():
         before = held.get(key)
         if before is None or before.withdrawn or before.row != row:
             revision = 1 if before is None else before.revision + 1
-            content = columns(row) | {"first_triggered_at": iso_time(row.first_triggered_at), "grp": number}
-            fresh.append(content | {"revision": revision, "withdrawn": False})
+            fresh.append(alert_content(row, number, revision))
     if fresh:
         _store(cursor, fresh)
     _withdraw(cursor, [key for key, one in held.items() if key not in wanted and not one.withdrawn])
+
+
+def standing(
+    group: Group,
+    derived: GroupRows,
+    doses: Mapping[str, DoseSummary],
+    rules: Rules,
+    studies_of: Callable[[Collection[str]], Mapping[str, Study]],
+) -> list[AlertRow]:
+    """The alerts of a group as its rows and doses are.
+
+    Args:
+        studies_of: the arrivals with these event ids, with their dose.
+    """
+    uids = {
+        row.study_instance_uid
+        for row in derived.studies
+        if not row.excluded and reached(doses[row.study_instance_uid], rules.alert_thresholds)
+    }
+    return _derive(group, uids, doses, rules, studies_of) if uids else []
+
+
+def alert_content(row: AlertRow, group: int, revision: int) -> JsonRow:
+    """A row of the table."""
+    content = columns(row) | {"first_triggered_at": iso_time(row.first_triggered_at), "grp": group}
+    return content | {"revision": revision, "withdrawn": False}
 
 
 def _held(cursor: Cursor[Row], groups: Collection[int]) -> dict[Key, _Held]:
@@ -83,13 +106,11 @@ def _held(cursor: Cursor[Row], groups: Collection[int]) -> dict[Key, _Held]:
 
 
 def _derive(
-    cursor: Cursor[Row],
-    codec: Codec,
     group: Group,
     uids: Collection[str],
     doses: Mapping[str, DoseSummary],
     rules: Rules,
-    at_hand: Mapping[str, AtHand],
+    studies_of: Callable[[Collection[str]], Mapping[str, Study]],
 ) -> list[AlertRow]:
     """The alerts of these studies of a group; their reports are read once more for when it was first known."""
     arrived = arrived_studies((study_fact(event, rules) for event in group.studies), rules)
@@ -99,17 +120,17 @@ def _derive(
         uid = study.study_instance_uid
         if uid in uids:
             not_counting = notes.get(uid, NOTHING_REJECTED).notes
-            heard = _with_dose(cursor, codec, study, at_hand)
+            heard = _with_dose(study, studies_of)
             found += alert_rows(uid, doses[uid], heard, not_counting, rules.alert_thresholds)
     return found
 
 
 def _with_dose(
-    cursor: Cursor[Row], codec: Codec, study: ArrivedStudy, at_hand: Mapping[str, AtHand]
+    study: ArrivedStudy, studies_of: Callable[[Collection[str]], Mapping[str, Study]]
 ) -> list[StudyFact]:
     """All arrivals of a study, dose reports with the dose that was left out of them."""
     wanted = [fact.event.event_id for fact in study.heard if fact.event.dose is not None]
-    told = studies(cursor, codec, wanted, at_hand)
+    told = studies_of(wanted)
     return [
         replace(fact, event=replace(fact.event, dose=told[event_id].dose))
         if (event_id := fact.event.event_id) in told

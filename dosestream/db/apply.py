@@ -156,7 +156,9 @@ def _apply(
     named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
     locks.take(
-        more_keys | {key for fact in work.facts for key in fact.keys} | {patients.lock_key(p) for p in named}
+        more_keys
+        | {key for fact in work.facts for key in fact.keys}
+        | {patients.lock_key(p) for p in named | _named_alone(work.facts, rules)}
     )
     locks.members({group for group in locks.groups.values() if group is not None})
     groups, at_hand = file_facts(cursor, locks, work.facts)
@@ -168,16 +170,34 @@ def _apply(
     now = _now(cursor)
     loaded = _load(cursor, locks, known, codec, rules, groups, at_hand)
     touched = patients.store_patients(cursor, locks, known, work.said, work.bonds, rules)
-    if touched:
-        cursor.execute(
-            "INSERT INTO dirty SELECT DISTINCT grp FROM patient_group WHERE bare = ANY(%s::text[]) "
-            "AND grp <> ALL(%s::bigint[]) ORDER BY grp ON CONFLICT DO NOTHING",
-            (text_array(touched), bigint_array(groups)),
-        )
-    changed = _derive(cursor, locks, known, codec, rules, loaded, now, at_hand)
+    derived, changed = _derive(cursor, locks, known, codec, rules, loaded, now, at_hand)
     ledger.advance(cursor, positions)
+    _mark(cursor, touched, derived, work.tick is not None)
     sources.advance(cursor, marks(item.event for item in heard if isinstance(item.event, Message)), rules)
     return Applied(len(due), len(groups), changed, len(work.unreadable))
+
+
+def _named_alone(filed: Iterable[Filed], rules: Rules) -> set[PatientId]:
+    """Whom study arrivals name, and orders where these say nothing of patients: they are locked to derive."""
+    spoken = [fact.event for fact in filed]
+    orders = () if rules.orders_update_patients else tuple(e for e in spoken if isinstance(e, Order))
+    return patients_named(Group(orders, tuple(e for e in spoken if isinstance(e, Study))), rules)
+
+
+def _mark(cursor: Cursor[Row], touched: Collection[str], derived: Collection[int], ticked: bool) -> None:
+    """Mark the groups that patients (by bare identifier) or the clock touched, those just derived apart. Late in a
+    transaction and in one statement: others may wait for its marks, and it for theirs."""
+    due = (
+        "UNION SELECT grp FROM study WHERE next_due <= (SELECT at FROM clock) "
+        "UNION SELECT grp FROM imaging_order WHERE next_due <= (SELECT at FROM clock) "
+    )
+    if touched or ticked:
+        cursor.execute(
+            "INSERT INTO dirty SELECT grp FROM (SELECT grp FROM patient_group WHERE bare = ANY(%s::text[]) "
+            f"{due if ticked else ''}) g WHERE grp <> ALL(%s::bigint[]) "
+            "GROUP BY grp ORDER BY grp ON CONFLICT DO NOTHING",
+            (text_array(touched), bigint_array(derived)),
+        )
 
 
 def derive_dirty(
@@ -225,7 +245,7 @@ def mark_other_rules(connection: Connection[Row], rules: Rules, generation: Gene
         enter(cursor, generation)
         cursor.execute(
             "INSERT INTO dirty SELECT grp FROM study WHERE rules_hash <> %(hash)s "
-            "UNION SELECT grp FROM imaging_order WHERE rules_hash <> %(hash)s ON CONFLICT DO NOTHING",
+            "UNION SELECT grp FROM imaging_order WHERE rules_hash <> %(hash)s ORDER BY grp ON CONFLICT DO NOTHING",
             {"hash": rules.hash},
         )
 
@@ -263,10 +283,11 @@ def _derive(
     fresh: _Loaded,
     now: int,
     at_hand: Mapping[str, AtHand],
-) -> int:
-    """Derive and write the rows of these groups, and of those they meet; returns how many studies changed."""
+) -> tuple[Collection[int], int]:
+    """Derive and write the rows of these groups, and of those they meet; returns which groups that came to, and
+    how many studies changed."""
     if not fresh.groups:
-        return 0
+        return (), 0
     loaded: dict[int, Group] = {}
     derived: dict[int, GroupRows] = {}
     depending: dict[int, set[PatientId]] = {}
@@ -286,7 +307,7 @@ def _derive(
     doses = dose.summaries(cursor, codec, loaded, rules, at_hand)
     alerts.write(cursor, codec, loaded, derived, doses, rules, at_hand)
     reports.write(cursor, codec, loaded, derived)
-    return rows.write(cursor, derived, doses, depending, rules.hash)
+    return derived.keys(), rows.write(cursor, derived, doses, depending, rules.hash)
 
 
 def _now(cursor: Cursor[Row]) -> int:
@@ -299,15 +320,10 @@ def _now(cursor: Cursor[Row]) -> int:
 
 
 def _tick(cursor: Cursor[Row], at: int) -> None:
-    """Set the clock forward and mark the rows that fall due."""
+    """Set the clock forward."""
     cursor.execute(
         "INSERT INTO clock (at) VALUES (%s) ON CONFLICT (single) DO UPDATE SET at = excluded.at WHERE excluded.at > clock.at",
         (iso_time(at),),
-    )
-    cursor.execute(
-        "INSERT INTO dirty SELECT grp FROM study WHERE next_due <= (SELECT at FROM clock) "
-        "UNION SELECT grp FROM imaging_order WHERE next_due <= (SELECT at FROM clock) "
-        "ORDER BY grp ON CONFLICT DO NOTHING"
     )
 
 
@@ -336,6 +352,8 @@ def index(cursor: Cursor[Row], due: Sequence[Decoded]) -> tuple[list[Decoded], C
                 first[event.event_id] = (item.record, event)
     if not first:
         return list(due), ()
+    # Two workers that hear the same messages wait for each other in one order.
+    first = dict(sorted(first.items()))
     cursor.execute(
         "WITH stored AS ("
         'INSERT INTO message (event_id, topic, partition, "offset", source, control_id, message_type, received_at) '

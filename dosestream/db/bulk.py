@@ -34,6 +34,7 @@ DERIVED = (
     "scheduled_step",
     "anomaly",
     "report",
+    "alert",
 )
 # What a build leaves as it is: the steps of the migration, and what it remembers itself.
 KEPT = frozenset({"migration", "put_away"})
@@ -104,7 +105,10 @@ def put_away(connection: Connection[Row], generation: Generation, tables: Sequen
 
 
 def missing(cursor: Cursor[Row], tables: Sequence[str]) -> list[PutAway]:
-    """What is to be made again of these tables, a table's primary key first."""
+    """What is to be made again of these tables, a table's primary key first; nothing where all was forgotten."""
+    cursor.execute("SELECT to_regclass('put_away') IS NOT NULL")
+    if cursor.fetchall() != [(True,)]:
+        return []
     cursor.execute("SELECT tbl, name, ddl FROM put_away WHERE tbl = ANY(%s) ORDER BY number", (list(tables),))
     return [PutAway(str(t), str(n), str(d)) for t, n, d in cursor.fetchall()]
 
@@ -144,6 +148,11 @@ def _once(cursor: Cursor[Row], one: PutAway) -> int:
         f"(PARTITION BY {', '.join(names)} ORDER BY {order}) AS nth FROM {one.table} t) n WHERE nth > 1)"
     )
     return cursor.rowcount
+
+
+def forget(cursor: Cursor[Row]) -> None:
+    """Nothing is put away any more."""
+    cursor.execute("DROP TABLE IF EXISTS put_away")
 
 
 def look_after(connection: Connection[Row], generation: Generation, tables: Sequence[str]) -> None:

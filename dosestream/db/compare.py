@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from dosestream.db.digest import NOT_CONTENT, digest
+from dosestream.db.digest import NOT_CONTENT, ONLY, digest
 from dosestream.db.explain import PATIENT_COLUMNS, FactDifferences, explain
 from dosestream.db.generations import Generation
 from dosestream.events.codec import Codec
@@ -35,6 +35,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "scheduled_step": ("row_key", "step_key"),
     "report": ("report_key",),
     "patient": ("patient_authority", "patient_id"),
+    "alert": ("study_instance_uid", "kind"),
     "anomaly": ("kind", "subject"),
     "source": ("source",),
     "quarantine": ("topic", "partition", "offset"),
@@ -175,10 +176,11 @@ def _differences(
     listed = sql.SQL(", ").join(map(sql.Identifier, names))
     sides = [
         sql.SQL(
-            "SELECT {side} AS side, d.* FROM (SELECT {c} FROM {a} EXCEPT ALL SELECT {c} FROM {b}) d"
+            "SELECT {side} AS side, d.* FROM (SELECT {c} FROM {a} {w} EXCEPT ALL SELECT {c} FROM {b} {w}) d"
         ).format(
             side=sql.Literal(side),
             c=listed,
+            w=sql.SQL(ONLY.get(table, "")),
             a=sql.Identifier(one.schema, table),
             b=sql.Identifier(other.schema, table),
         )

@@ -6,6 +6,7 @@ tables of which there is a row for every event.
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import orjson
@@ -32,24 +33,20 @@ def escaped(text: str) -> str:
 
 
 def _text(value: object) -> str:
-    """A value for a text column: as `jsonb_populate_recordset` would put it there."""
-    if isinstance(value, str):
-        return escaped(value)
-    return NULL if value is None else escaped(orjson.dumps(value).decode())
+    """A text, number or flag for a text column: as `jsonb_populate_recordset` would put it there."""
+    return escaped(value if isinstance(value, str) else orjson.dumps(value).decode())
 
 
-def _number(value: object) -> str:
+def _number(value: float) -> str:
     # JSON has no NaN and no infinity: as there they are absent.
-    return NULL if value is None or (text := orjson.dumps(value)) == b"null" else text.decode()
+    return repr(value) if isfinite(value) else NULL
 
 
 def _flag(value: object) -> str:
-    return NULL if value is None else "t" if value else "f"
+    return "t" if value else "f"
 
 
 def _json(value: object) -> str:
-    if value is None:
-        return NULL
     encoded = orjson.dumps(value)
     if b"\\u0000" in encoded:
         encoded = orjson.dumps(stripped(value))
@@ -57,10 +54,10 @@ def _json(value: object) -> str:
 
 
 def _texts(value: Any) -> str:
-    return NULL if value is None else escaped(text_array(value))
+    return escaped(text_array(value))
 
 
-# By the name of a column's type; others are written as text.
+# By the name of a column's type, for values that are there; others are written as text.
 KINDS: Mapping[str, Callable[[Any], str]] = {
     "int4": _number,
     "int8": _number,
@@ -85,14 +82,18 @@ class Columns(NamedTuple):
         return f"COPY {self.table} ({listed}) FROM STDIN"
 
     def line(self, row: Mapping[str, object]) -> str:
-        """A row in the text format; a column it does not name is NULL."""
+        """A row in the text format, its end left out; a column it does not name is NULL."""
         get = row.get
-        cells = [write(get(name)) for name, write in zip(self.names, self.writers, strict=True)]
-        return "\t".join(cells) + "\n"
+        return "\t".join(
+            [
+                NULL if (value := get(name)) is None else write(value)
+                for name, write in zip(self.names, self.writers, strict=True)
+            ]
+        )
 
     def lines(self, rows: Iterable[Mapping[str, object]]) -> bytes:
         """Rows in the text format."""
-        return "".join(map(self.line, rows)).encode()
+        return "".join([f"{self.line(row)}\n" for row in rows]).encode()
 
 
 def text_columns(table: str, names: Sequence[str]) -> Columns:

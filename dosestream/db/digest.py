@@ -13,13 +13,13 @@ from dosestream.db.generations import Generation
 
 Row = tuple[object, ...]
 # Written beside the content.
-NOT_CONTENT = frozenset({"revision", "updated_at", "applied_at", "quarantined_at", "grp"})
+NOT_CONTENT = frozenset({"revision", "updated_at", "applied_at", "quarantined_at", "loaded_at", "grp"})
 # No content: the migration, locks and marks of work, and what only a generation that is filled in bulk has.
-NOT_COMPARED = frozenset({"migration", "put_away", "dirty", "outbox", "ledger"})
+NOT_COMPARED = frozenset({"migration", "put_away", "dirty", "outbox", "alert_outbox", "ledger"})
 # Expressions for columns whose text may differ where they say the same.
 SAID: Mapping[tuple[str, str], str] = {("patient", "fold"): "fold::jsonb"}
-# Rows that are room for a lock and belong to nothing.
-ONLY: Mapping[str, str] = {"identifier": "WHERE grp IS NOT NULL"}
+# Rows that are content: others are room for a lock and belong to nothing, or alerts that no longer hold.
+ONLY: Mapping[str, str] = {"identifier": "WHERE grp IS NOT NULL", "alert": "WHERE NOT withdrawn"}
 
 
 class TableDigest(NamedTuple):

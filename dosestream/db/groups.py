@@ -5,14 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from psycopg import Cursor
 
 from dosestream.db.facts import AtHand, Filed, store
-from dosestream.db.locking import Locks
+from dosestream.db.locking import MEETING, Locks
 from dosestream.db.values import bigint_array, text_array
 from dosestream.reconcile.components import Components
 
 Row = tuple[object, ...]
-# Prefixes of keys that are derived, not named by facts: the window's and those of duplicate orders.
-MEETING = frozenset({"w:", "d:"})
-# Tables whose rows carry their group.
+# Tables whose rows carry their group. Marks of groups that are gone (`dirty`) stay: to delete one here could mean
+# to wait for who works on it.
 GROUPED = (
     "fact",
     "snapshot",
@@ -23,8 +22,6 @@ GROUPED = (
     "anomaly",
     "alert",
     "report",
-    "dirty",
-    "patient_group",
 )
 
 
@@ -122,13 +119,10 @@ def _relabel(cursor: Cursor[Row], locks: Locks, renamed: Mapping[int, int]) -> N
         return
     pairs = (list(moved), list(moved.values()))
     for table in ("identifier", *GROUPED):
-        if table in ("dirty", "patient_group"):
-            continue
         cursor.execute(
             f"UPDATE {table} t SET grp = n.new FROM unnest(%s::bigint[], %s::bigint[]) AS n (old, new) WHERE t.grp = n.old",
             pairs,
         )
-    cursor.execute("DELETE FROM dirty WHERE grp = ANY(%s)", (list(moved),))
     cursor.execute("DELETE FROM patient_group WHERE grp = ANY(%s)", (list(moved),))
     for key, group in locks.groups.items():
         if group in moved:

@@ -3,15 +3,24 @@
 Keys are locked in sorted order, all that can be foreseen first: with the keys of the facts those of their groups
 and of the patients these name. A transaction that finds it needs more takes them only where they can be had at
 once; else it rolls back and begins again with the larger set.
+
+Nobody waits in a circle, since everybody waits in one order: for the rows of the ledger, for those of the message
+index, for identifiers while they are taken, and at the end for marks and sources; each of these in sorted order.
+Between taking and marking a transaction waits for no other: what it finds locked makes it begin again, and a key
+that it adds is one of a patient it holds (`MEETING`), so that nobody else can be adding it. Who publishes deletes
+marks of the outbox in statements of their own, which wait for nobody.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from psycopg import Cursor
 
 from dosestream.db.values import bigint_array, text_array
 
 Row = tuple[object, ...]
+# Prefixes of keys that are derived, not named by facts: the window's and those of duplicate orders. Each names a
+# patient, and whoever derives it has locked that patient.
+MEETING = frozenset({"w:", "d:"})
 
 # What may be locked with a key, since whoever derives its group needs it: all of the group and its patients.
 NEIGHBOURS = """
@@ -49,9 +58,8 @@ class Locks:
         if not keys and not groups:
             return
         ordered = text_array(sorted(keys))
-        self._cursor.execute(
-            "INSERT INTO identifier (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (ordered,)
-        )
+        # To add one of a patient who is not locked yet could mean to wait for whoever has locked that patient.
+        self._add([key for key in sorted(keys) if key[:2] not in MEETING])
         self._cursor.execute(
             f"SELECT key, grp FROM identifier WHERE key = ANY(ARRAY({NEIGHBOURS})) ORDER BY key FOR UPDATE",
             {"keys": ordered, "groups": bigint_array(groups)},
@@ -59,18 +67,16 @@ class Locks:
         self._note()
 
     def extend(self, keys: Collection[str]) -> None:
-        """Lock further keys without waiting.
+        """Lock further keys without waiting. Those of patients must be there; those of `MEETING` are added.
 
         Raises:
-            RestartError: another transaction has some of them.
+            RestartError: another transaction has some of them, or they are not there.
         """
         missing = sorted(set(keys) - self.groups.keys())
         if not missing:
             return
         wanted = text_array(missing)
-        self._cursor.execute(
-            "INSERT INTO identifier (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (wanted,)
-        )
+        self._add([key for key in missing if key[:2] in MEETING])
         self._cursor.execute(
             "SELECT key, grp FROM identifier WHERE key = ANY(%s::text[]) ORDER BY key FOR UPDATE SKIP LOCKED",
             (wanted,),
@@ -78,6 +84,13 @@ class Locks:
         self._note()
         if any(key not in self.groups for key in missing):
             raise RestartError(frozenset(self.groups) | frozenset(missing))
+
+    def _add(self, keys: Sequence[str]) -> None:
+        if keys:
+            self._cursor.execute(
+                "INSERT INTO identifier (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
+                (text_array(keys),),
+            )
 
     def _note(self) -> None:
         for key, group in self._cursor.fetchall():

@@ -53,6 +53,11 @@ def content_hash(row: ReportRow) -> str:
     return hashlib.sha256(orjson.dumps(asdict(row))).hexdigest()[:32]
 
 
+def text_of(event: Report) -> str | None:
+    """The text of a report; None where it was let go and a digest is in its place."""
+    return None if event.text.startswith(DIGEST) else event.text
+
+
 def report_content(row: ReportRow, group: int, text: str | None, hashed: str) -> dict[str, object]:
     """A row of the table, with the text that the message of `row.text_of` holds."""
     return {
@@ -102,9 +107,8 @@ def _insert(cursor: Cursor[Row], codec: Codec, rows: Collection[tuple[int, Repor
         texts = {
             str(event_id): text
             for event_id, value in cursor.fetchall()
-            # Of a report whose text was let go there is a digest.
             if value is not None
-            and not (text := codec.decode(bytes(cast(bytes, value)), Report).text).startswith(DIGEST)
+            and (text := text_of(codec.decode(bytes(cast(bytes, value)), Report))) is not None
         }
     cursor.execute(
         "INSERT INTO report SELECT * FROM jsonb_populate_recordset(NULL::report, %s::jsonb)",

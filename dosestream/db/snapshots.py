@@ -241,6 +241,14 @@ def _pointers(cursor: Cursor[Row], entities: Collection[str]) -> dict[Pointer, i
 def _bring_back(
     cursor: Cursor[Row], codec: Codec, wanted: Mapping[Pointer, int], found: Mapping[str, EntitySnapshot]
 ) -> int:
+    facts_of = {
+        one.event_id: fact_of(one, codec) for pointer in wanted for one in found[pointer.entity].facts
+    }
+    # The index before the identifiers, as whoever hears these messages again just now: nobody waits in a circle.
+    # Of those that turn out to be back, or to have been written anew, the rows are or may be there.
+    _index(
+        cursor, [(one, facts_of[one.event_id]) for pointer in wanted for one in found[pointer.entity].facts]
+    )
     cursor.execute(
         "SELECT key FROM identifier WHERE grp = ANY(%s::bigint[])", (bigint_array(set(wanted.values())),)
     )
@@ -252,9 +260,8 @@ def _bring_back(
     if not kept:
         return 0
     _move_home(cursor, {one.event_id: group for group, one in kept})
-    filed = [Filed(fact_of(one, codec), (), one.value) for _, one in kept]
+    filed = [Filed(facts_of[one.event_id], (), one.value) for _, one in kept]
     facts.store(cursor, filed, {one.event_id: group for group, one in kept})
-    _index(cursor, [(one, fact) for (_, one), fact in zip(kept, (f.event for f in filed), strict=True)])
     cursor.execute(
         "DELETE FROM snapshot WHERE entity = ANY(%s::text[])",
         (text_array(pointer.entity for pointer in back),),
@@ -268,7 +275,7 @@ def _move_home(cursor: Cursor[Row], home: Mapping[str, int]) -> None:
         "WITH n AS (SELECT * FROM unnest(%s::text[], %s::bigint[]) AS n (event_id, grp)), "
         "old AS (SELECT f.event_id, f.grp FROM fact f JOIN n USING (event_id) WHERE f.grp <> n.grp), "
         "moved AS (UPDATE fact f SET grp = n.grp FROM n WHERE f.event_id = n.event_id AND f.grp <> n.grp) "
-        "INSERT INTO dirty SELECT DISTINCT grp FROM old ON CONFLICT DO NOTHING",
+        "INSERT INTO dirty SELECT DISTINCT grp FROM old ORDER BY grp ON CONFLICT DO NOTHING",
         (text_array(home), bigint_array(home.values())),
     )
 
@@ -276,6 +283,7 @@ def _move_home(cursor: Cursor[Row], home: Mapping[str, int]) -> None:
 def _index(cursor: Cursor[Row], kept: Sequence[tuple[SnapshotFact, Fact]]) -> None:
     """The rows of the message index that went with the facts. A decision has none."""
     rows = [(one, fact) for one, fact in kept if not isinstance(fact, Decision)]
+    rows.sort(key=lambda row: row[0].event_id)
     cursor.execute(
         'INSERT INTO message (event_id, topic, partition, "offset", source, control_id, message_type, received_at, '
         "applied_at) SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::bigint[], %s::text[], %s::text[], "

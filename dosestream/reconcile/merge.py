@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 from dosestream.reconcile.bonds import Bond, Kind
 from dosestream.reconcile.fold import Rank
 from dosestream.reconcile.identity import PatientId
+from dosestream.reconcile.version import Version
 
 T = TypeVar("T", bound=Hashable)
 
@@ -17,21 +18,24 @@ class Edge(NamedTuple, Generic[T]):
     target: T
     bond: Bond
 
+    @property
+    def order(self) -> tuple[tuple[int, Version], tuple[str, ...]]:
+        """What two are compared by: the merges of one message, equally new, by whom they name."""
+        return self.bond.order, self.bond.key
+
 
 Holding = dict[T, Edge[T]]
 
 
 def effective(edges: Iterable[Edge[T]]) -> Holding[T]:
-    """The merges that hold, by prior: the newest of each thing; one that would close a circle loses to the
-    newer ones."""
+    """The merges that hold, by prior, the newest first: the newest of each thing; one that would close a circle
+    loses to the newer ones."""
     latest: Holding[T] = {}
     for edge in edges:
-        if edge.prior != edge.target and (
-            edge.prior not in latest or edge.bond.order > latest[edge.prior].bond.order
-        ):
+        if edge.prior != edge.target and (edge.prior not in latest or edge.order > latest[edge.prior].order):
             latest[edge.prior] = edge
     holding: Holding[T] = {}
-    for edge in sorted(latest.values(), key=lambda e: e.bond.order, reverse=True):
+    for edge in sorted(latest.values(), key=lambda e: e.order, reverse=True):
         if survivor(holding, edge.target) != edge.prior:
             holding[edge.prior] = edge
     return holding

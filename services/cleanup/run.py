@@ -156,7 +156,7 @@ class Run:
 
     def _end(self, number: int, outcome: str, tally: Tally) -> None:
         """Note what came of it, on a connection of its own: that of the run may be the reason it ends."""
-        log.info("%s: removed %s; kept %s", outcome, dict(tally.removed), dict(tally.kept))
+        log.info("%s: removed %s; kept %s", outcome, dict(+tally.removed), dict(+tally.kept))
         try:
             with self.connect() as connection:
                 connection.execute(

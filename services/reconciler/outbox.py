@@ -75,7 +75,8 @@ class Stream:
         kind: of its events.
         marks: SQL of a page of marks, ascending by `key`: that, the revision `marked`, whether the row is `gone`, and
             the row.
-        settle: SQL that deletes the marks with these keys whose revision is still the one given.
+        settle: SQL that deletes the marks with these keys whose revision is still the one given. It waits for no
+            mark that a worker is writing, whose revision is another by then.
         record: what the topic carries of a row.
     """
 
@@ -92,8 +93,10 @@ STREAMS = (
         "dose",
         "SELECT o.study_instance_uid AS key, o.revision AS marked, s.study_instance_uid IS NULL AS gone, s.* "
         "FROM outbox o LEFT JOIN study s USING (study_instance_uid) ORDER BY 1 LIMIT %s",
-        "DELETE FROM outbox o USING unnest(%s::text[], %s::bigint[]) AS n (key, revision) "
-        "WHERE o.study_instance_uid = n.key AND o.revision = n.revision",
+        "WITH sent AS MATERIALIZED (SELECT o.study_instance_uid FROM outbox o "
+        "JOIN unnest(%s::text[], %s::bigint[]) AS n (key, revision) "
+        "ON o.study_instance_uid = n.key AND o.revision = n.revision FOR UPDATE OF o SKIP LOCKED) "
+        "DELETE FROM outbox o USING sent s WHERE o.study_instance_uid = s.study_instance_uid",
         dose_record,
     ),
     Stream(
@@ -101,8 +104,11 @@ STREAMS = (
         "alert",
         "SELECT o.study_instance_uid || '/' || o.kind AS key, o.revision AS marked, a.withdrawn AS gone, a.* "
         "FROM alert_outbox o JOIN alert a USING (study_instance_uid, kind) ORDER BY 1 LIMIT %s",
-        "DELETE FROM alert_outbox o USING unnest(%s::text[], %s::bigint[]) AS n (key, revision) "
-        "WHERE o.study_instance_uid || '/' || o.kind = n.key AND o.revision = n.revision",
+        "WITH sent AS MATERIALIZED (SELECT o.study_instance_uid, o.kind FROM alert_outbox o "
+        "JOIN unnest(%s::text[], %s::bigint[]) AS n (key, revision) "
+        "ON o.study_instance_uid || '/' || o.kind = n.key AND o.revision = n.revision FOR UPDATE OF o SKIP LOCKED) "
+        "DELETE FROM alert_outbox o USING sent s "
+        "WHERE o.study_instance_uid = s.study_instance_uid AND o.kind = s.kind",
         alert_record,
     ),
 )

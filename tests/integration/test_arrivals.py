@@ -387,7 +387,7 @@ def test_with_the_broker_away_it_says_out_of_resources_and_works_again_on_the_sa
             assert storer.store(sr.part10(second)) == 0xA700
         finally:
             embedded_kafka.launch()
-            embedded_kafka.wait_ready()
+            embedded_kafka.wait_ready(200)
         statuses: list[int] = []
 
         def stored() -> bool:

@@ -465,7 +465,7 @@ def test_without_a_broker_senders_hear_ae_and_the_connection_works_again(
                 (refused_too,) = answers(other, 1)
             finally:
                 embedded_kafka.launch()
-                embedded_kafka.wait_ready()
+                embedded_kafka.wait_ready(200)
             assert (code(refused), control_id(refused), b"\rERR|" in refused) == ("AE", b"2", True)
             assert code(refused_too) == "CE"
             accepted = ""

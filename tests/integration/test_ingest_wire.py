@@ -109,7 +109,7 @@ def test_a_picture_of_30_megabytes_passes_when_the_cap_is_raised(tmp_path: Path,
     broker = EmbeddedKafka(tmp_path / "kafka", small, ports.free(taken), ports.free(taken))
     broker.prepare()
     broker.launch()
-    broker.wait_ready()
+    broker.wait_ready(200)
     create_topics(broker.client_settings(), site=False)
     broker.stop()
     # The topics were made under the default cap; the broker comes back with a larger one.
@@ -118,7 +118,7 @@ def test_a_picture_of_30_megabytes_passes_when_the_cap_is_raised(tmp_path: Path,
     broker.prepare()
     broker.launch()
     try:
-        broker.wait_ready()
+        broker.wait_ready(200)
         settings = broker.client_settings()
         create_topics(settings, site=False)
         publish_schemas(settings)

@@ -226,7 +226,7 @@ def test_the_listener_opens_without_a_broker_and_takes_messages_when_it_comes(
             assert code(answers(connection, 1)[0]) == "AE"
     finally:
         embedded_kafka.launch()
-        embedded_kafka.wait_ready()
+        embedded_kafka.wait_ready(200)
     with service.connect() as connection:
 
         def accepted() -> bool:

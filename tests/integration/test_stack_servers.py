@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.embedded.postgres import EmbeddedPostgres
 from dosestream.kafka.client import consumer_config, producer_config
@@ -46,7 +47,7 @@ def test_a_record_of_the_largest_size_passes_and_survives_a_kill_9_of_the_broker
     embedded_kafka.process.send_signal(signal.SIGKILL)
     embedded_kafka.process.wait()
     embedded_kafka.launch()
-    embedded_kafka.wait_ready()
+    embedded_kafka.wait_ready(200)
 
     consumer = Consumer(consumer_config(kafka, group="test"))
     try:
@@ -58,19 +59,33 @@ def test_a_record_of_the_largest_size_passes_and_survives_a_kill_9_of_the_broker
         consumer.close()
 
 
+@pytest.fixture(scope="module")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server to kill: it recovers at once, while that of the session has the databases of many tests to go through."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("own") / "cluster", ports.free(set()), "secret")
+    server.prepare()
+    server.launch()
+    try:
+        server.wait_ready(200)
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGQUIT, signal.SIGINT])
 def test_a_committed_row_survives_any_end_of_the_database_server(
-    embedded_postgres: EmbeddedPostgres, fresh_database: Callable[[], str], with_signal: signal.Signals
+    own_postgres: EmbeddedPostgres, with_signal: signal.Signals
 ) -> None:
-    url = fresh_database()
-    with psycopg.connect(url) as connection:
+    name = f"kept_{int(with_signal)}"
+    own_postgres.make_database(name)
+    with psycopg.connect(own_postgres.url(name)) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
-    assert embedded_postgres.process is not None
-    embedded_postgres.process.send_signal(with_signal)
-    embedded_postgres.process.wait()
-    embedded_postgres.launch()
-    embedded_postgres.wait_ready()
-    with psycopg.connect(url) as connection:
+    assert own_postgres.process is not None
+    own_postgres.process.send_signal(with_signal)
+    own_postgres.process.wait()
+    own_postgres.launch()
+    own_postgres.wait_ready(200)
+    with psycopg.connect(own_postgres.url(name)) as connection:
         assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
 
 
@@ -87,13 +102,11 @@ def test_the_database_server_is_never_root_and_asks_for_the_password(
 def test_as_root_no_folder_above_the_cluster_is_opened(tmp_path: Path) -> None:
     closed = tmp_path / "home"
     closed.mkdir(mode=0o700)
-    from dosestream.embedded import ports
-
     server = EmbeddedPostgres(closed / "data" / "postgres", ports.free(set()), "secret")
     server.prepare()
     server.launch()
     try:
-        server.wait_ready()
+        server.wait_ready(200)
         assert closed.stat().st_mode & 0o777 == 0o700
         assert server.folder.stat().st_mode & 0o777 == 0o700
     finally:

@@ -128,8 +128,8 @@ def test_status_shows_every_service_up_and_nothing_behind(stack: RunningStack) -
         return document
 
     wait_until(
-        lambda: len(s := status()["services"]) == 6 and all(entry["up"] for entry in s),
-        "all six services up",
+        lambda: len(s := status()["services"]) == 7 and all(entry["up"] for entry in s),
+        "all seven services up",
     )
     behind = {entry["topic"]: entry["behind"] for entry in status()["topics"]}
     assert behind["radiology.order.v1"] == 0

@@ -187,7 +187,14 @@ def test_two_workers_reach_the_rows_of_one(
     fresh_database: Callable[[], str], history: Callable[[], list[Said]], size: int
 ) -> None:
     items = decoded(history())
-    expected, _ = played(fresh_database(), items, 1, 50)
-    found, done = played(fresh_database(), items, 2, size)
+    expected, alone = played(fresh_database(), items, 1, 50)
+    assert not any(one.restarts for one in alone), "one worker foresees all that it locks"
+    url = fresh_database()
+    found, done = played(url, items, 2, size)
     assert sum(one.events for one in done) == len(items)
     assert found == expected
+    with psycopg.connect(url) as connection:
+        ended = connection.execute(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+    assert ended == (0,)

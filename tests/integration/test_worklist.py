@@ -470,7 +470,7 @@ def test_with_the_database_away_a_query_fails_in_time_and_is_answered_once_it_is
     console = new_hospital(DAY[:1]).console
     association = console.associate()
     assert accessions(console.ask(query(), association)) == ["A1"]
-    embedded_postgres.stop()
+    embedded_postgres.stop(120)
     try:
         asked_at = time.monotonic()
         assert console.ask(query(), association) == []
@@ -478,7 +478,7 @@ def test_with_the_database_away_a_query_fails_in_time_and_is_answered_once_it_is
         assert time.monotonic() - asked_at < 10
     finally:
         embedded_postgres.launch()
-        embedded_postgres.wait_ready()
+        embedded_postgres.wait_ready(200)
     assert accessions(console.ask(query(), association)) == ["A1"]
     association.release()
 

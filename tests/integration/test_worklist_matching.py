@@ -22,7 +22,7 @@ LAWS = settings(
     max_examples=150,
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 # Few letters, so that much matches; those that mean something in SQL or here among them.
 LETTERS = "aAbÉ山%_\\?*"

@@ -53,6 +53,17 @@ class CancelRemoves(MemoryReconciler):
         super().store(fact)
 
 
+class LastWordOfAStep(MemoryReconciler):
+    """Of a performed step only the message that arrived last is kept, as of a record that is updated in place."""
+
+    def store(self, fact: Fact) -> None:
+        if isinstance(fact, Study) and fact.kind == "performed_step":
+            for known in [f for f in self.facts.values() if isinstance(f, Study)]:
+                if known.kind == fact.kind and known.sop_instance_uid == fact.sop_instance_uid:
+                    del self.facts[known.event_id]
+        super().store(fact)
+
+
 class AmendedByProcessing(MemoryReconciler):
     """A row is amended when it changed after it was final here, not when its values were first heard late."""
 
@@ -76,6 +87,17 @@ class AlertSinceProcessing(MemoryReconciler):
     def heard(self, study: ArrivedStudy) -> Sequence[StudyFact]:
         nth = {event_id: number for number, event_id in enumerate(self.facts)}
         return [replace(f, event=replace(f.event, received_at=nth[f.event.event_id])) for f in study.heard]
+
+
+class FirstOfASet(MemoryReconciler):
+    """Of several orders only the one that a set yields first is performed."""
+
+    def rows(self, number: int, found: GroupRows) -> GroupRows:
+        first = next(iter({row.row_key for row in found.orders}), None)
+        orders = (
+            row if row.row_key == first else replace(row, study_instance_uid=None) for row in found.orders
+        )
+        return replace(found, orders=tuple(orders))
 
 
 class PairUnlocked(MemoryReconciler):

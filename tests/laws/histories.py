@@ -231,6 +231,30 @@ def _report(draw: st.DrawFn) -> dict[str, object]:
     }
 
 
+def _step(draw: st.DrawFn) -> dict[str, object]:
+    """A message about a performed step: what creates it names the study, later ones need not."""
+    u = draw(st.integers(0, 1))
+    created = draw(st.integers(0, 2)) > 0
+    request = RequestReference(
+        accession_number=str(_pick(draw, f"A{u}", f"A{u}", "A1", "")),
+        filler_order_number=str(_pick(draw, "", f"F{u}")),
+        scheduled_step_id=str(_pick(draw, "", "S0", "S1")),
+    )
+    return _report(draw) | {
+        "kind": "performed_step",
+        "modality": "CT",
+        "study_instance_uid": UIDS[u] if created else "",
+        "sop_instance_uid": f"{UIDS[u]}.{draw(st.sampled_from((8, 8, 9)))}",
+        "accession_number": f"A{u}" if created and draw(st.booleans()) else "",
+        "requests": (request,) if created else (),
+        "patient": Demographics(identifiers=(Identifier(authority="", value=f"P{u}"),))
+        if created
+        else Demographics(),
+        "dose": None,
+        "step_status": _pick(draw, "IN PROGRESS", "IN PROGRESS", "COMPLETED", "DISCONTINUED", ""),
+    }
+
+
 def _window_only(draw: st.DrawFn) -> dict[str, object]:
     """A report that names a patient and a time, and no order at all."""
     u = draw(st.integers(0, 2))
@@ -279,11 +303,13 @@ EVERYTHING: tuple[tuple[type, Fields], ...] = (
     (Study, _report),
     (Study, _report),
     (Study, _window_only),
+    (Study, _step),
     (Decision, _decision),
     (Decision, _bond_decision),
     (Appointment, _appointment),
     (Report, _spoken),
 )
+STEPS = ((Study, _step), (Study, _step), (Study, _step), (Order, _order), (Decision, _decision))
 # Histories of every kind of event, and of some that seldom meet by chance.
 THEMES: tuple[tuple[tuple[type, Fields], ...], ...] = (
     EVERYTHING,
@@ -294,13 +320,16 @@ THEMES: tuple[tuple[tuple[type, Fields], ...], ...] = (
     ((Appointment, _appointment), (Appointment, _appointment), (Order, _order), (Study, _report)),
     ((Order, _order), (Order, _order), (Order, _order), (Study, _report), (Decision, _decision)),
     ((Report, _spoken), (Report, _spoken), (Order, _order), (Study, _report), (Patient, _merge)),
+    STEPS,
 )
 
 
 @st.composite
-def histories(draw: st.DrawFn, most: int = 14) -> tuple[Event, ...]:
+def histories(
+    draw: st.DrawFn, most: int = 14, themes: Sequence[Sequence[tuple[type, Fields]]] = THEMES
+) -> tuple[Event, ...]:
     """What was said of three patients, three orders and three studies, and how late it was heard."""
-    theme = draw(st.sampled_from(THEMES))
+    theme = draw(st.sampled_from(themes))
     said: list[Event] = [_event(draw, index, theme) for index in range(draw(st.integers(2, most)))]
     days = draw(st.lists(st.sampled_from((0, 1, 3, 7, 30)), max_size=2))
     return (*said, *(Clock(at=MORNING + day * DAY + SECOND, ticker="test") for day in days))

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 import orjson
 
 from dosestream.db import ledger
-from dosestream.db.groups import MEETING
+from dosestream.db.locking import MEETING
 from dosestream.db.records import Decoded
 from dosestream.events.records import Appointment, Clock, Decision, Event, Order, Patient, Report, Study
 from dosestream.kafka.records import Partition
@@ -209,6 +209,8 @@ class MemoryReconciler:
                 self.rules,
             )
             found = self.rows(number, derive(group, patients, self.rules, self.now))
+            # Whoever derives such a key holds its patient: nobody else can be adding it.
+            assert {key[2:].partition("|")[0] for key in found.window_keys} <= {p.value for p in named}
             others = {self.groups[k] for k in found.window_keys if k in self.groups} - {number}
             into = self.join(found.window_keys, number)
             if others:

@@ -7,7 +7,7 @@ from typing import Any
 import broken
 import law
 import pytest
-from histories import PLANS, histories, tied_corrections
+from histories import PLANS, STEPS, histories, tied_corrections
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 from law import Maker
@@ -23,6 +23,7 @@ CASES: tuple[tuple[Maker, Any, SearchStrategy[Any]], ...] = (
     (broken.LastWordArrived, law.telling_does_not_matter, histories()),
     (broken.LateFactDropped, law.telling_does_not_matter, histories()),
     (broken.CancelRemoves, law.telling_does_not_matter, histories()),
+    (broken.LastWordOfAStep, law.telling_does_not_matter, histories(themes=(STEPS,))),
     (broken.AmendedByProcessing, law.telling_does_not_matter, histories()),
     (broken.AlertSinceProcessing, law.telling_does_not_matter, histories()),
     (broken.StraddlingBatchSkipped, law.telling_does_not_matter, histories()),

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from own_broker import own_broker
 
-from dosestream.db import ledger
+from dosestream.db import ledger, reference_levels
 from dosestream.db.apply import apply, derive_dirty
 from dosestream.db.digest import digest
 from dosestream.db.facts import CLASS_OF
@@ -27,17 +27,40 @@ from dosestream.events.identity import content_hash
 from dosestream.events.records import Clock
 from dosestream.kafka.client import producer_config
 from dosestream.kafka.records import Partition, Record
+from dosestream.knowledge.reference_levels import ReferenceLevelSettings
+from dosestream.knowledge.thresholds import AlertSettings
 from dosestream.reconcile.rules import rules_from
 from dosestream.settings import KafkaSettings, MatchingSettings, PostgresSettings, Settings
+from services.reconciler.replay import build as build_module
 from services.reconciler.replay.build import build
-from services.reconciler.replay.plan import BuildPlan, Built
+from services.reconciler.replay.plan import (
+    STAGES,
+    BuildPlan,
+    BuildRunningError,
+    Built,
+    StoppedPartitionsError,
+)
 
 CODEC = Codec()
 LIVE, BULK, PREFIX, AGAIN = (Generation(number) for number in (1, 2, 3, 4))
 PARTITIONS = 4
 # Written beside the content, or of the record that came first of several with one event.
-LEFT_OUT = {"grp", "revision", "updated_at", "applied_at", "quarantined_at", "partition", "offset"}
-NOT_COMPARED = {"migration", "put_away", "dirty", "outbox", "ledger"}
+LEFT_OUT = {
+    "grp",
+    "revision",
+    "updated_at",
+    "applied_at",
+    "quarantined_at",
+    "loaded_at",
+    "partition",
+    "offset",
+}
+NOT_COMPARED = {"migration", "put_away", "dirty", "outbox", "alert_outbox", "ledger"}
+# Room for a lock that belongs to nothing, and alerts that no longer hold, are no rows.
+ROWS = {"identifier": "WHERE grp IS NOT NULL", "alert": "WHERE NOT withdrawn"}
+LEVELS = (ReferenceLevelSettings(name="CT", quantity="ct_dlp", value=500.0, unit="mGy.cm"),)
+# What these histories have none of.
+EMPTY = {"administration", "dose_check", "organ_dose", "snapshot", "unread", "xray_source"}
 # What names nobody has the same name in every history.
 NOBODY = {"", '""', "UNKNOWN", "0"}
 NAMES = {
@@ -162,6 +185,8 @@ def site(topics: Topics, fresh_database: Callable[[], str]) -> Settings:
         kafka=topics.kafka,
         postgres=PostgresSettings(url=url),
         matching=MatchingSettings(stop_list=tuple(RULES.stop_list)),
+        alert=AlertSettings(ct_dlp="20 mGy.cm"),
+        reference_level=LEVELS,
     )
 
 
@@ -194,6 +219,7 @@ def begun(connection: Connection, generation: Generation, topics: Topics) -> Non
     with connection.transaction(), connection.cursor() as cursor:
         enter(cursor, generation)
         ledger.begin(cursor, dict.fromkeys(topics.stops, 0))
+        reference_levels.load(cursor, LEVELS)
 
 
 def contents(connection: Connection, generation: Generation) -> dict[str, list[tuple[Any, ...]]]:
@@ -205,8 +231,9 @@ def contents(connection: Connection, generation: Generation) -> dict[str, list[t
     for (table,) in tables:
         if table in NOT_COMPARED:
             continue
-        only = " WHERE grp IS NOT NULL" if table == "identifier" else ""
-        cursor = connection.execute(f"SELECT * FROM {generation.schema}.{table}{only}".encode())
+        cursor = connection.execute(
+            f"SELECT * FROM {generation.schema}.{table} {ROWS.get(table, '')}".encode()
+        )
         names = [column.name for column in cursor.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         found[table] = sorted(
@@ -268,7 +295,9 @@ def test_a_bulk_build_leaves_what_live_batches_leave(
     begun(connection, LIVE, topics)
     played(connection, site, LIVE, topics.records, 1)
     built = bulk(site, topics, BULK, tmp_path / "work")
-    alike(contents(connection, LIVE), contents(connection, BULK))
+    found = contents(connection, LIVE)
+    assert {table for table, rows in found.items() if not rows} == EMPTY
+    alike(found, contents(connection, BULK))
     refines(groups(connection, BULK), groups(connection, LIVE))
     assert built.events == len(topics.records) - 1
     assert built.quarantined == 1
@@ -346,3 +375,63 @@ def _received_at(item: Decoded) -> int | None:
         return event.at
     assert isinstance(event, Event)
     return event.received_at
+
+
+class KilledError(Exception):
+    """In place of a power cut."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_build_that_was_ended_in_any_stage_goes_on_to_the_same_end(
+    topics: Topics,
+    site: Settings,
+    connection: Connection,
+    tmp_path: Path,
+    stage: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bulk(site, topics, BULK, tmp_path / "whole")
+    done: list[str] = []
+    steps = dict(build_module.STEPS)
+
+    def ended(job: Any) -> Any:
+        steps[stage](job)
+        raise KilledError
+
+    def counted(name: str) -> Callable[[Any], Any]:
+        def do(job: Any) -> Any:
+            done.append(name)
+            return steps[name](job)
+
+        return do
+
+    # Everything of the stage is done, and nobody remembers it: the most that can have been done in vain.
+    monkeypatch.setitem(build_module.STEPS, stage, ended)
+    with pytest.raises(KilledError):
+        bulk(site, topics, AGAIN, tmp_path / "work")
+    for name in STAGES:
+        monkeypatch.setitem(build_module.STEPS, name, counted(name))
+    bulk(site, topics, AGAIN, tmp_path / "work")
+    assert done == list(STAGES)[list(STAGES).index(stage) :]
+    assert digest(connection, AGAIN) == digest(connection, BULK)
+
+
+def test_a_second_build_of_a_generation_under_way_is_refused(
+    topics: Topics, site: Settings, connection: Connection, tmp_path: Path
+) -> None:
+    connection.execute("SELECT pg_advisory_lock(%s, %s)", (build_module.LOCK, BULK.number))
+    with pytest.raises(BuildRunningError, match="wait until it has finished"):
+        bulk(site, topics, BULK, tmp_path / "work")
+
+
+def test_a_schema_that_nobody_knows_stops_the_build(
+    tmp_path: Path, connection: Connection, site: Settings, topics: Topics
+) -> None:
+    # Beyond what the other tests build from.
+    partition = Partition("radiology.report.v1", 3)
+    producer = Producer(producer_config(site.kafka, linger_ms=5, delivery_timeout_ms=60_000))
+    producer.produce(partition.topic, b"\xc3\x01unknown!....", b"key", partition.number)
+    producer.flush()
+    stops = {**topics.stops, partition: topics.stops.get(partition, 0) + 1}
+    with pytest.raises(StoppedPartitionsError, match="publish it on radiology"):
+        bulk(site, topics, BULK, tmp_path / "work", stops=stops)

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from dosestream.db import bulk, ledger, sources
+from dosestream.db import bulk, ledger, reference_levels, sources
 from dosestream.db.values import iso_time
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.reader import PartitionReader
@@ -282,6 +282,10 @@ def _shuffle_some(bench: Bench, folder: Path, buckets: int) -> None:
 
 
 def _patients(job: _Job) -> int:
+    for folder in job.gathered:
+        # The facts lie in their buckets by now.
+        for name in ("facts", "keys", "roots"):
+            (folder / name).unlink(missing_ok=True)
     tables = (*bulk.PATIENTS, "patient_merge")
     bulk.put_away(job.connection, job.plan.generation, bulk.PATIENTS)
     with job.connection.cursor() as cursor:
@@ -431,6 +435,8 @@ def _index(job: _Job) -> dict[Partition, int]:
         if now is not None:
             cursor.execute("INSERT INTO clock (at) VALUES (%s)", (iso_time(now),))
         sources.advance(cursor, job.start.gathered.marks, job.rules)
+        reference_levels.load(cursor, job.settings.reference_level)
+        bulk.forget(cursor)
     return positions
 
 
@@ -443,7 +449,7 @@ def _look_after(bench: Bench, table: str) -> None:
     bulk.look_after(bench.connection, bench.plan.generation, [table])
 
 
-STEPS: Mapping[str, Callable[[_Job], Any]] = {
+STEPS: dict[str, Callable[[_Job], Any]] = {
     "gather": _gather,
     "connect": _connect,
     "patients": _patients,

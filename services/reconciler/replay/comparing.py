@@ -107,7 +107,7 @@ def _seen(
             hold(holding)
             goal = positions_of(holding, live)
             mine = follower.positions()
-            missing = sum(behind(mine, goal).values())
+            missing = sum(behind(mine, follower.within(goal)).values())
             if missing <= TAIL_RECORDS or last:
                 mine = dict(follower.reach(goal))
                 follower.settle()

@@ -54,6 +54,7 @@ class Follower(Engine):
             StandstillError: a partition cannot be read on.
         """
         tries = 0
+        goal = self.within(goal)
         while True:
             positions = self.positions()
             missing = behind(positions, goal)
@@ -75,6 +76,13 @@ class Follower(Engine):
                 )
             if tries:
                 time.sleep(BETWEEN_S)
+
+    def within(self, goal: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        """The goal as far as there are records: a topic that was lost and made again ends before the ledger of a
+        generation that had applied it."""
+        missing = behind(self.positions(), goal)
+        ends = self._insist(lambda: {p: self._reader.watermarks(p)[1] for p in missing})
+        return {**goal, **{p: min(goal[p], end) for p, end in ends.items()}}
 
     def _read_on(self, stretches: dict[Partition, tuple[int, int]], heard: Callable[[int], None]) -> None:
         lows = {partition: self._reader.watermarks(partition)[0] for partition in stretches}

@@ -7,6 +7,7 @@ connect it, what is said of a patient in the bucket of that patient, and what ma
 
 import marshal
 import pickle
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from psycopg import Connection
 
 from dosestream.db import apply
-from dosestream.db.copy import BEGIN, END, bigint_field, integer_field, send, text_field, time_field
+from dosestream.db.copy import BEGIN, END, EPOCH_2000_US, integer_field, send, text_field
 from dosestream.db.facts import KINDS
 from dosestream.db.records import Decoded, decode
 from dosestream.events.codec import Codec
@@ -33,7 +34,7 @@ from dosestream.reconcile.watermark import Mark, join, mark
 from dosestream.settings import KafkaSettings, Settings
 from services.reconciler.replay.plan import BuildError, Reading, StoppedPartitionsError
 from services.reconciler.replay.repeats import MaybeHeard
-from services.reconciler.replay.spill import Buckets, Frames, Keys, key_of
+from services.reconciler.replay.spill import Buckets, Frames, Keys, bucket_key, key_of
 
 Row = tuple[object, ...]
 PAGE = 2000
@@ -42,11 +43,17 @@ SILENCE_S = 30.0
 # Bytes of message rows that are sent at a time.
 SENT = 1 << 22
 MESSAGE = 'COPY message (event_id, topic, partition, "offset", source, control_id, message_type, received_at) FROM STDIN (FORMAT binary)'
+# Events by what is put aside of them; of those that name something or are nothing, the last.
+SPEAK_OF_PATIENTS = frozenset({Patient, Order, Report})
+SPEAK_OF_TWO = frozenset({Patient, Decision})
+NAMING = frozenset({Decision, Appointment})
 # Those whose repeats are known by the message index.
 Message = Patient | Order | Study | Appointment | Report
 CLASS_NAMED: Mapping[str, type[Message]] = {
     cls.__name__: cls for cls in (Patient, Order, Study, Appointment, Report)
 }
+# Lengths, and eight bytes behind theirs, of the binary format.
+LENGTH, EIGHT = struct.Struct(">i").pack, struct.Struct(">iq").pack
 # Kafka's client holds no more of what it has fetched ahead.
 AHEAD_KB = 32_768
 
@@ -63,6 +70,14 @@ class Gathered:
     tick: int | None = None
     first_tick: int | None = None
     marks: dict[str, Mark] = field(default_factory=dict)
+
+    def hear(self, event: Message) -> None:
+        """Note how far the source of an event has come."""
+        left, known = mark(event), self.marks.get(event.source)
+        if known is None:
+            self.marks[event.source] = left
+        elif left.spoken_of > known.spoken_of or left.received_at > known.received_at:
+            self.marks[event.source] = join(known, left)
 
     def add(self, other: "Gathered") -> None:
         """Count what another found too."""
@@ -94,27 +109,25 @@ class Shelf:
     def file(self, item: Decoded, found: Gathered) -> None:
         """Put aside what an event says."""
         event, rules = item.event, self._rules
-        if isinstance(event, Patient | Order | Report):
-            for identity, fold in demographics_of(event, rules):
-                self._patients.add(
-                    key_of(f"{identity.authority}\0{identity.value}"), marshal.dumps((*identity, fold))
-                )
-        if isinstance(event, Patient | Decision):
-            for bond in bonds_of(event, rules):
+        kind: type = type(event)
+        if kind in SPEAK_OF_PATIENTS:
+            for identity, fold in demographics_of(event, rules):  # type: ignore[arg-type]
+                authority, value = identity
+                self._patients.add(bucket_key(value), marshal.dumps((authority, value, fold)))
+        if kind in SPEAK_OF_TWO:
+            for bond in bonds_of(event, rules):  # type: ignore[arg-type]
                 self._bonds.add(pickle.dumps(bond))
-        if isinstance(event, Order | Study | Decision | Appointment | Report):
-            keys = apply.KEYS[type(event)](event, rules)
-            if not keys and isinstance(event, Decision | Appointment):
+        if kind in KINDS:
+            keys = apply.KEYS[kind](event, rules)
+            if not keys and kind in NAMING:
                 return
             # A fact that names nothing is a group of its own, known by its id.
-            connecting = [key_of(key) for key in keys] or [key_of(f"e:{event.event_id}")]
+            connecting = [key_of(key) for key in keys] or [key_of(f"e:{event.event_id}")]  # type: ignore[union-attr]
             self._keys.add(len(connecting), *connecting)
-            self._facts.add(marshal.dumps((KINDS[type(event)], event.received_at, item.record.value or b"")))
+            self._facts.add(
+                marshal.dumps((KINDS[kind], event.received_at, item.record.value or b""))  # type: ignore[union-attr]
+            )
             found.facts += 1
-        if not isinstance(event, Decision):
-            left = mark(event)  # type: ignore[arg-type]
-            known = found.marks.get(event.source)  # type: ignore[union-attr]
-            found.marks[event.source] = left if known is None else join(known, left)  # type: ignore[union-attr]
 
     def suspect(self, record: Record, event: Message) -> None:
         """Put an event aside that may be a repeat."""
@@ -147,16 +160,19 @@ class Messages:
         kind = fields.get(event.message_type) or fields.setdefault(
             event.message_type, text_field(event.message_type)
         )
+        event_id, control_id = event.event_id.encode(), event.control_id.encode()
         row = b"".join(
             (
                 b"\0\x08",
-                text_field(event.event_id),
+                LENGTH(len(event_id)),
+                event_id,
                 where,
-                bigint_field(record.offset),
+                EIGHT(8, record.offset),
                 source,
-                text_field(event.control_id),
+                LENGTH(len(control_id)),
+                control_id,
                 kind,
-                time_field(event.received_at),
+                EIGHT(8, event.received_at - EPOCH_2000_US),
             )
         )
         self._rows.append(row)
@@ -212,7 +228,7 @@ def gather(
             event = item.event
             if event is None:
                 unreadable.append(item)
-            elif isinstance(event, Clock):
+            elif type(event) is Clock:
                 at = event.at
                 found.first_tick = at if found.first_tick is None else min(found.first_tick, at)
                 if until is None or at <= until:
@@ -230,6 +246,7 @@ def gather(
                 else:
                     messages.add(item.record, event)
                     shelf.file(item, found)
+                    found.hear(event)  # type: ignore[arg-type]
                     if is_ahead(event, rules.future_tolerance_us):  # type: ignore[arg-type]
                         ahead.append(item)
         if unreadable or ahead:
@@ -262,6 +279,7 @@ def settle(
         found.repeats += len(batch) - len(fresh)
         for item in heard:
             shelf.file(item, found)
+            found.hear(item.event)  # type: ignore[arg-type]
     shelf.close()
     return found
 

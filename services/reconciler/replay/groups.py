@@ -12,10 +12,10 @@ from typing import Any
 
 from psycopg import Connection
 
-from dosestream.db import apply, dose, patients, reports, rows, steps
+from dosestream.db import alerts, apply, dose, patients, reports, rows, steps
 from dosestream.db.bulk import DERIVED
 from dosestream.db.copy import NULL_FIELD as NO_HEADER
-from dosestream.db.copy import Columns, bigint_field, columns_of, field, jsonb_field, text_field
+from dosestream.db.copy import Columns, bigint_field, columns_of, escaped, field, jsonb_field, text_field
 from dosestream.db.facts import CLASS_OF, HEADED, KINDS, AtHand, Fact, header_of, loaded_of
 from dosestream.db.generations import Generation
 from dosestream.db.values import columns
@@ -137,10 +137,10 @@ class Deriver:
     ) -> dict[str, bytes]:
         site = self._site
         content = dict(self._content(number, group, derived, told))
-        content["patient_group"] = [{"bare": one, "grp": number} for one in bare]
-        keys = {key for fact in told.values() for key in _keys(fact.at_hand.told, site.rules)}
-        content["identifier"] = [{"key": key, "grp": number} for key in sorted(keys | derived.window_keys)]
         lines = {table: self._tables[table].lines(found) for table, found in content.items() if found}
+        keys = {key for fact in told.values() for key in _keys(fact.at_hand.told, site.rules)}
+        for table, texts in (("identifier", sorted(keys | derived.window_keys)), ("patient_group", bare)):
+            lines[table] = "".join([f"{escaped(text)}\t{number}\n" for text in texts]).encode()
         lines["fact"] = b"".join(_fact(fact, number) for fact in told.values())
         return lines
 
@@ -183,11 +183,14 @@ class Deriver:
         yield "scheduled_step", [{**steps.step_content(step), "grp": number} for step in derived.steps]
         yield "anomaly", [rows.anomaly_content(row, number) for row in derived.anomalies]
         yield "report", [self._report(row, number, told) for row in derived.reports]
+        if doses:
+            found = alerts.standing(group, derived, doses, rules, lambda _: events)
+            yield "alert", [alerts.alert_content(row, number, 1) for row in found]
 
     def _report(self, row: Any, number: int, told: Mapping[str, Told]) -> dict[str, object]:
         text = None
         if row.text_of is not None and isinstance(event := told[row.text_of].at_hand.told, Report):
-            text = event.text
+            text = reports.text_of(event)
         return reports.report_content(row, number, text, reports.content_hash(row))
 
 

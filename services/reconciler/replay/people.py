@@ -18,6 +18,7 @@ from dosestream.db.values import iso_date
 from dosestream.reconcile.bonds import Bond
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
+from dosestream.reconcile.listing import PLAIN
 from dosestream.reconcile.patients import Patients
 from dosestream.reconcile.rules import Rules
 from services.reconciler.replay.spill import Frames, bucket, frames
@@ -72,8 +73,8 @@ def fold(
         authority, value, said = marshal.loads(frame)
         identity = (authority, value)
         known = folds.get(identity)
-        # A list of identifiers has a cap also where one message says it all.
-        folds[identity] = merge(known or {}, said)
+        # A list of identifiers has a cap, also where one message says it all.
+        folds[identity] = said if known is None and said.keys() <= PLAIN else merge(known or {}, said)
     later = Frames(aside)
     alone: dict[PatientId, Fold] = {}
     for (authority, value), said in sorted(folds.items()):
@@ -109,22 +110,20 @@ def show_bonded(
 
 
 def _write(cursor: Cursor[Row], known: Patients, folds: Mapping[PatientId, Fold]) -> None:
-    lines = []
+    rows = []
     for identity, said in folds.items():
         row = known.row(identity)
-        lines.append(
-            PATIENT.line(
-                {
-                    "patient_authority": row.patient_authority,
-                    "patient_id": row.patient_id,
-                    "fold": orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode(),
-                    "merged_into_authority": row.merged_into_authority,
-                    "merged_into_id": row.merged_into_id,
-                    "patient_name": row.patient_name,
-                    "patient_birth_date": iso_date(row.patient_birth_date),
-                    "patient_sex": row.patient_sex,
-                }
-            )
+        rows.append(
+            {
+                "patient_authority": row.patient_authority,
+                "patient_id": row.patient_id,
+                "fold": orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode(),
+                "merged_into_authority": row.merged_into_authority,
+                "merged_into_id": row.merged_into_id,
+                "patient_name": row.patient_name,
+                "patient_birth_date": iso_date(row.patient_birth_date),
+                "patient_sex": row.patient_sex,
+            }
         )
-    if lines:
-        send(cursor, PATIENT.statement, "".join(lines).encode())
+    if rows:
+        send(cursor, PATIENT.statement, PATIENT.lines(rows))

@@ -133,3 +133,7 @@ class StoppedPartitionsError(BuildError):
             f"{first.partition.topic}[{first.partition.number}] cannot be read from offset {first.offset} on: {first.reason}"
         )
         self.stopped = tuple(stopped)
+
+    def __reduce__(self) -> tuple[type["StoppedPartitionsError"], tuple[tuple[Stopped, ...]]]:
+        """It comes from a worker process."""
+        return StoppedPartitionsError, (self.stopped,)

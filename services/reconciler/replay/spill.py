@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+from zlib import crc32
 
 # Bytes read and written at a time.
 PAGE = 1 << 20
@@ -20,6 +21,11 @@ def key_of(text: str) -> int:
     return int.from_bytes(
         hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
     )
+
+
+def bucket_key(text: str) -> int:
+    """What says which bucket a text belongs to: texts that differ may have the same."""
+    return crc32(text.encode("utf-8", "surrogatepass"))
 
 
 class Buckets:

@@ -22,8 +22,10 @@ from services.reconciler.replay.follow import Follower, behind
 log = logging.getLogger("dosestream.reconciler.replay")
 
 Row = tuple[object, ...]
-# Live batches wait while the last records are applied: at most so many, and then so many groups.
+# Live batches wait while the last records are applied: at most so many, twice as many at each further try up to the
+# most (a feed at full speed is never quite caught up with), and then so many groups.
 TAIL_RECORDS = 1000
+MOST_RECORDS = 64_000
 TAIL_GROUPS = 500
 # For live batches to end; and for a process that is gone to leave them alone again.
 LOCK_TIMEOUT = "3s"
@@ -77,16 +79,17 @@ def swap(
         revisions.carry(connection, live, new)
         revisions.carry_orders(connection, live, new)
         _await_old_snapshots(connection, until, say)
-        reason = ""
+        reason, tail = "", TAIL_RECORDS
         while time.monotonic() < until:
             try:
-                return _swap(connection, follower, live, new)
+                return _swap(connection, follower, live, new, tail)
             except _AgainError:
                 reason = "records come faster than they are applied"
+                tail = min(2 * tail, MOST_RECORDS)
             except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
                 reason = f"the views or the live generation are held by {_holders(connection)}"
+                time.sleep(BETWEEN_S)
             say(f"{reason}; trying again")
-            time.sleep(BETWEEN_S)
             _come_near(connection, follower, live)
     raise SwapError(f"not swapped within {patience_s:.0f} s: {reason}. Try again when that is over.")
 
@@ -117,12 +120,14 @@ def _come_near(connection: Connection[Row], follower: Follower, live: Generation
     follower.settle()
 
 
-def _swap(connection: Connection[Row], follower: Follower, live: Generation, new: Generation) -> Swapped:
+def _swap(
+    connection: Connection[Row], follower: Follower, live: Generation, new: Generation, tail: int
+) -> Swapped:
     with connection.transaction():
         hold(connection)
         held_at = time.monotonic()
-        goal = positions_of(connection, live)
-        if sum(behind(follower.positions(), goal).values()) > TAIL_RECORDS:
+        goal = follower.within(positions_of(connection, live))
+        if sum(behind(follower.positions(), goal).values()) > tail:
             raise _AgainError
         # On a connection of its own: it works on tables that nobody else writes to.
         follower.reach(goal)

@@ -21,6 +21,12 @@ def said(prior: str, target: str, when: int) -> Bond:
     return Bond(patient(prior), patient(target), version, "M")
 
 
+def at_once(when: int, *pairs: tuple[str, str]) -> list[Bond]:
+    """The merges of one message."""
+    version = said("", "", when).version
+    return [said(prior, target, when)._replace(version=version) for prior, target in pairs]
+
+
 def decided(kind: Kind, prior: str, target: str, when: int, withdrawn: bool = False) -> Bond:
     """A merge or un-merge by a person."""
     bond = said(prior, target, when)
@@ -36,6 +42,14 @@ CASES = {
     "the oldest merge of a longer circle loses": (
         [said("A", "B", 1), said("B", "C", 2), said("C", "A", 3)],
         {"A": "A", "B": "A", "C": "A"},
+    ),
+    "of the merges of one message that close a circle the one of the lower identifier loses": (
+        [*at_once(1, ("A", "B"), ("C", "D")), said("B", "C", 2), said("D", "A", 3)],
+        {"A": "A", "B": "A", "C": "A", "D": "A"},
+    ),
+    "which of the merges of one message was corrected before does not matter": (
+        [*at_once(1, ("A", "B"), ("C", "D")), said("B", "C", 2), said("D", "A", 3), said("C", "E", 0)],
+        {"A": "A", "B": "A", "C": "A", "D": "A"},
     ),
     "into itself means nothing": ([said("A", "A", 1)], {"A": "A"}),
     "a decided merge holds against a newer message": (
@@ -86,6 +100,12 @@ def test_survivor_whatever_the_order(bonds: list[Bond], expected: dict[str, str]
     for order in permutations([*bonds, bonds[0]]):
         holding = merged(order, over=lambda bond: False)
         assert {p: survivor(holding, patient(p)).value for p in expected} == expected
+
+
+def test_the_merges_that_hold_come_newest_first_whatever_the_order() -> None:
+    bonds = [*at_once(2, ("A", "Z"), ("C", "Z")), said("C", "Y", 1), said("B", "Z", 3)]
+    for order in permutations(bonds):
+        assert [p.value for p in merged(order, over=lambda bond: False)] == ["B", "C", "A"]
 
 
 def test_a_merge_that_is_over_leaves_the_one_before_it() -> None:
