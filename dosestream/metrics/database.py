@@ -12,8 +12,10 @@ import psycopg
 from psycopg import sql
 
 from dosestream.db.generations import live_generation
+from dosestream.db.retention import BY_AGE
 from dosestream.kafka.records import Partition
 from dosestream.kafka.topics import Topic
+from dosestream.knowledge.thresholds import AlertSettings
 from dosestream.metrics import names
 from dosestream.metrics.exposition import Sample
 from dosestream.metrics.labels import LONGEST, plain
@@ -56,7 +58,11 @@ TABLE: Final = (
         (("expected",), ("overdue",), ("cancelled",), ("performed",)),
     ),
     Counted(names.ANOMALIES, "SELECT kind, count(*) FROM anomaly GROUP BY 1"),
-    Counted(names.HIGH_DOSE, "SELECT kind, count(*) FROM alert WHERE NOT withdrawn GROUP BY 1"),
+    Counted(
+        names.HIGH_DOSE,
+        "SELECT kind, count(*) FROM alert WHERE NOT withdrawn GROUP BY 1",
+        tuple((kind,) for kind in AlertSettings.__dataclass_fields__),
+    ),
     Counted(
         names.OUTBOX,
         f"SELECT '{Topic.DOSE}', count(*) FROM outbox UNION ALL SELECT '{Topic.ALERT}', count(*) FROM alert_outbox",
@@ -76,6 +82,7 @@ CLEANUP: Final = (
     Counted(
         names.CLEANED,
         "SELECT key, sum(value::bigint) FROM dosestream.cleanup_run, jsonb_each_text(removed) GROUP BY 1",
+        tuple((kind,) for kind in ("facts", "groups", "snapshots", *BY_AGE)),
     ),
     Counted(
         names.CLEANUP_RUNS,

@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from running_stack import RunningStack, children, wait_until
@@ -137,8 +136,3 @@ def test_a_service_that_is_killed_serves_at_the_same_address_again(stack: Runnin
             return False
 
     wait_until(again, "the worklist is ready again", 60)
-
-
-def test_the_documentation_names_every_metric() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
-    assert [name for name in METRICS if f"`{name}`" not in page] == []

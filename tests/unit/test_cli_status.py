@@ -11,6 +11,7 @@ QUIET = {
     "studies": {},
     "alerts": {},
     "newest_alerts": [],
+    "cleanup": None,
     "rejected": 0,
 }
 ALERT = {

@@ -59,6 +59,11 @@ def test_the_dashboard_is_what_its_script_writes() -> None:
     assert made == DASHBOARD, "run: python deploy/grafana/build.py"
 
 
+def test_the_documentation_names_every_metric() -> None:
+    page = (DEPLOY.parent / "docs" / "monitoring.md").read_text()
+    assert [name for name in METRICS if f"`{name}`" not in page] == []
+
+
 def test_no_two_panels_lie_over_each_other() -> None:
     cells = [
         (x, y)
