@@ -21,7 +21,7 @@ def fetch(
     ] = False,
     pacs: Annotated[
         str | None,
-        typer.Option("--pacs", metavar="AE@HOST:PORT", help="The archive; else as pacs says."),
+        typer.Option("--pacs", metavar="AE@HOST:PORT", help="The archive; else pacs.host, port, ae_title."),
     ] = None,
     destination: Annotated[
         str | None,
