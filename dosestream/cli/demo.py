@@ -120,11 +120,12 @@ def program() -> str:
 
 def where_to_look(document: dict[str, Any]) -> str:
     """Addresses, and the first commands to try; lines that can be copied, however narrow the terminal."""
-    mllp, dicom = document["mllp"], document["dicom"]
+    mllp, dicom, worklist = document["mllp"], document["dicom"], document["worklist"]
     ready_file = Path(document["data_dir"]) / "run" / "ready.json"
     lines = {
         "HL7 (MLLP)": f"{mllp['host']}:{mllp['port']}",
         "DICOM": f"{dicom['ae_title']}@{dicom['host']}:{dicom['port']}",
+        "worklist": f"{worklist['ae_title']}@{worklist['host']}:{worklist['port']}",
         "Kafka": f"{document['kafka']}, topics radiology.*.v1",
         "dose database": f"psql '{document['postgres']}'   (views dose.study, dose.imaging_order, ...)",
         "data and logs": str(document["data_dir"]),

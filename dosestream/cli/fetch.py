@@ -21,12 +21,12 @@ def fetch(
     ] = False,
     pacs: Annotated[
         str | None,
-        typer.Option("--pacs", metavar="AE@HOST:PORT", help="The archive; else [pacs] says which."),
+        typer.Option("--pacs", metavar="AE@HOST:PORT", help="The archive; else pacs.host, port, ae_title."),
     ] = None,
     destination: Annotated[
         str | None,
         typer.Option(
-            "--destination", metavar="AE", help="Our listener as the archive knows it; else [pacs]."
+            "--destination", metavar="AE", help="Our listener as the archive knows it; else pacs.destination."
         ),
     ] = None,
     config: ConfigOption = None,

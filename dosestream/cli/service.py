@@ -14,7 +14,7 @@ from dosestream.cli.cleanup import cleanup
 # Subcommand to what it does; each is services/<name>/service.py.
 SERVICES = {
     "ingest": "Listen for HL7 over MLLP and write it to Kafka, raw and normalised.",
-    "arrivals": "Listen for DICOM (C-STORE, MPPS, C-ECHO) and write dose reports and study arrivals to Kafka.",
+    "arrivals": "Listen for DICOM (C-STORE, MPPS, IAN, storage commitment) and write it and what it says to Kafka.",
     "reconciler": "Derive the dose database from the topics, and publish radiology.dose.v1.",
     "worklist": "Answer modality worklist queries (DICOM C-FIND) from the orders in the dose database.",
     "cleanup": "Let old facts leave the dose database, every day or --once; no row changes by it.",

@@ -44,7 +44,7 @@ def build(kind: type[K], text: str, name: str) -> K:
     found: list[tuple[int, str]] = []
 
     def mistake(trail: tuple[str, ...], message: str) -> None:
-        found.append((_line(text, trail), message))
+        found.append((line_of(text, trail), message))
 
     made = _build(kind, document, (), mistake)
     if found:
@@ -53,7 +53,7 @@ def build(kind: type[K], text: str, name: str) -> K:
     return made
 
 
-def _line(text: str, trail: tuple[str, ...]) -> int:
+def line_of(text: str, trail: tuple[str, ...]) -> int:
     """The line on which the key at the end of the trail stands, else that of its table, 1 where it cannot be told."""
     *tables, key = trail
     if key.isdigit() and tables:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dosestream.settings.document import SettingsError, parse
+from dosestream.settings.document import SettingsError, line_of, parse
 from dosestream.settings.files import with_files
 from dosestream.settings.secret import read_secret, with_password
 from dosestream.settings.sections import Settings
@@ -56,9 +56,15 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
-    settings = parse(text, str(path or "dosestream.toml"))
+    name = str(path or "dosestream.toml")
+    settings = parse(text, name)
     mistakes: list[str] = []
-    settings = with_files(settings, Path(path).parent if path is not None else Path(), mistakes)
+    settings = with_files(
+        settings,
+        Path(path).parent if path is not None else Path(),
+        lambda trail, told: mistakes.append(f"{name}:{line_of(text, trail)}: {told}"),
+        mistakes,
+    )
     for variable, trail in ENVIRONMENT.items():
         if value := _value(variable, environ, mistakes):
             try:

@@ -10,7 +10,7 @@ from dosestream.hl7.zsegments import ZContract, event_fields
 from dosestream.mapping.place import DEFAULT
 from dosestream.settings.document import SettingsError, build
 from dosestream.settings.mapping import RuleSettings, rule_mistakes
-from dosestream.settings.mapping_files import with_mapping_files
+from dosestream.settings.mapping_files import Tell, with_mapping_files
 from dosestream.settings.sections import (
     DicomTlsSettings,
     KafkaSettings,
@@ -22,30 +22,40 @@ from dosestream.settings.sections import (
 Tls = TypeVar("Tls", TlsSettings, DicomTlsSettings)
 
 
-def with_files(settings: Settings, folder: Path, mistakes: list[str]) -> Settings:
-    """The settings with the content of their files; `folder` is where relative paths begin."""
-    settings = replace(settings, mapping=with_mapping_files(settings.mapping, folder, mistakes))
+def with_files(settings: Settings, folder: Path, tell: Tell, mistakes: list[str]) -> Settings:
+    """The settings with the content of their files; `folder` is where relative paths begin.
+
+    A file that cannot be read is told at the key that names it, what is wrong inside one is among `mistakes`.
+    """
+    settings = replace(settings, mapping=with_mapping_files(settings.mapping, folder, tell, mistakes))
     if named := settings.postgres.password_file:
         path = str((folder / named).absolute())
         settings = replace(settings, postgres=replace(settings.postgres, password_file=path))
-    settings = replace(settings, kafka=_kafka(settings.kafka, folder, mistakes))
+    settings = replace(settings, kafka=_kafka(settings.kafka, folder, tell))
     mllp, dicom = settings.mllp, settings.dicom
     settings = replace(
         settings,
-        mllp=replace(mllp, tls=_tls("mllp.tls", mllp.tls, folder, mistakes)),
-        dicom=replace(dicom, tls=_tls("dicom.tls", dicom.tls, folder, mistakes)),
+        mllp=replace(mllp, tls=_tls(("mllp", "tls"), mllp.tls, folder, tell)),
+        dicom=replace(dicom, tls=_tls(("dicom", "tls"), dicom.tls, folder, tell)),
     )
     conformance, z_segments = settings.conformance, settings.z_segments
     if conformance.message_profile:
-        profiles = tuple(_message_profile(one, folder, mistakes) for one in conformance.message_profile)
+        profiles = tuple(
+            _message_profile(number, one, folder, tell)
+            for number, one in enumerate(conformance.message_profile)
+        )
         settings = replace(settings, conformance=replace(conformance, message_profile=profiles))
     if z_segments.folder:
-        found = _contracts(folder / z_segments.folder, mistakes)
+        found: tuple[ZContract, ...] = ()
+        if (place := folder / z_segments.folder).is_dir():
+            found = tuple(_read_contracts(sorted(place.glob("*.toml")), mistakes))
+        else:
+            tell(("z_segments", "folder"), f"{place}: is no folder of Z segment contracts")
         settings = replace(settings, z_segments=replace(z_segments, contract=(*z_segments.contract, *found)))
     return _with_contract_rules(settings, mistakes)
 
 
-def _kafka(kafka: KafkaSettings, folder: Path, mistakes: list[str]) -> KafkaSettings:
+def _kafka(kafka: KafkaSettings, folder: Path, tell: Tell) -> KafkaSettings:
     """The same with whole paths; the files are read whenever a client is made."""
     keys = (
         *("password_file", "ca_file", "certificate", "key"),
@@ -54,20 +64,21 @@ def _kafka(kafka: KafkaSettings, folder: Path, mistakes: list[str]) -> KafkaSett
     whole: dict[str, Any] = {
         key: str((folder / name).absolute()) for key in keys if (name := getattr(kafka, key))
     }
-    _see("kafka", whole, mistakes)
+    _see(("kafka",), whole, tell)
     return replace(kafka, **whole) if whole else kafka
 
 
-def _see(section: str, whole: Mapping[str, str], mistakes: list[str]) -> None:
+def _see(section: tuple[str, ...], whole: Mapping[str, str], tell: Tell) -> None:
     for key, path in whole.items():
         try:
             with Path(path).open("rb"):
                 pass
         except OSError as error:
-            mistakes.append(f"{section}.{key}: {path}: {_reason(error)}")
+            trail = (*section, key)
+            tell(trail, f"{'.'.join(trail)}: {path}: {_reason(error)}")
 
 
-def _tls(section: str, tls: Tls, folder: Path, mistakes: list[str]) -> Tls:
+def _tls(section: tuple[str, ...], tls: Tls, folder: Path, tell: Tell) -> Tls:
     """The same with whole paths. The files themselves change without the configuration, and are read by the
     listener; only that they can be read is looked at here."""
     whole: dict[str, Any] = {
@@ -75,7 +86,7 @@ def _tls(section: str, tls: Tls, folder: Path, mistakes: list[str]) -> Tls:
         for key in ("certificate", "key", "client_ca")
         if (name := getattr(tls, key))
     }
-    _see(section, whole, mistakes)
+    _see(section, whole, tell)
     return replace(tls, **whole)
 
 
@@ -98,7 +109,10 @@ def shipped_contracts() -> tuple[ZContract, ...]:
     package = Path(__file__).parent.parent
     inside = package / "schemas" / "z"
     mistakes: list[str] = []
-    found = _contracts(inside if inside.is_dir() else package.parent / "schemas" / "z", mistakes)
+    folder = inside if inside.is_dir() else package.parent / "schemas" / "z"
+    if not folder.is_dir():
+        raise SettingsError([f"{folder}: is no folder of Z segment contracts"])
+    found = tuple(_read_contracts(sorted(folder.glob("*.toml")), mistakes))
     if mistakes:
         raise SettingsError(mistakes)
     return found
@@ -112,7 +126,7 @@ def contracts(settings: Settings) -> tuple[ZContract, ...]:
 
 
 def _message_profile(
-    one: MessageProfileSettings, folder: Path, mistakes: list[str]
+    number: int, one: MessageProfileSettings, folder: Path, tell: Tell
 ) -> MessageProfileSettings:
     # Imported where it is needed: hl7apy takes a while to load.
     from dosestream.conformance import message_profile
@@ -122,16 +136,9 @@ def _message_profile(
         text = path.read_text(encoding="utf-8")
         message_profile.parse(text)
     except (OSError, ValueError) as error:
-        mistakes.append(f"{path}: {_reason(error)}")
+        tell(("conformance", "message_profile", str(number), "file"), f"{path}: {_reason(error)}")
         return one
     return replace(one, text=text)
-
-
-def _contracts(folder: Path, mistakes: list[str]) -> tuple[ZContract, ...]:
-    if not folder.is_dir():
-        mistakes.append(f"{folder}: is no folder of Z segment contracts")
-        return ()
-    return tuple(_read_contracts(sorted(folder.glob("*.toml")), mistakes))
 
 
 def _read_contracts(paths: Iterable[Path], mistakes: list[str]) -> Iterable[ZContract]:

@@ -90,7 +90,7 @@ class WatchedFolder:
         try:
             instance = self._read(path)
         except DataSetError as error:
-            self._move(path, FAILED, f"{error.code} {error.location}: {error}".strip())
+            self._move(path, FAILED, f"{' '.join(filter(None, (error.code, error.location)))}: {error}")
             return True
         status = self._intake.take(instance)
         if status == instance.statuses.out_of_resources:

@@ -64,7 +64,9 @@ def test_files_of_tls_lie_beside_the_configuration(section: str, tmp_path: Path)
     tls = getattr(load(config, {}), section).tls
     assert (tls.certificate, tls.key) == (str(tmp_path / "c.pem"), str(tmp_path / "k.pem"))
     config.write_text(f"[{section}.tls]\ncertificate = 'c.pem'\nkey = 'none.pem'\n")
-    with pytest.raises(SettingsError, match=rf"{section}\.tls\.key: .*none\.pem: cannot be read"):
+    with pytest.raises(
+        SettingsError, match=rf"dosestream\.toml:3: {section}\.tls\.key: .*none\.pem: cannot be read"
+    ):
         load(config, {})
 
 

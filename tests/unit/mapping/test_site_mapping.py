@@ -299,7 +299,8 @@ MISTAKES: dict[str, tuple[str, dict[str, str], str]] = {
         "dosestream.toml:2: 'RIX' is the name of no [[source]]"),
     "a key that is loaded": ('[mapping]\ncode="x"\n', {}, "dosestream.toml:2: unknown key 'code'"),
     "a code map that is not there": (
-        '[[mapping.code_map]]\nfile="no.csv"\nfield="modality"\n', {}, "no.csv: cannot be read"),
+        '[[mapping.code_map]]\nfile="no.csv"\nfield="modality"\n', {},
+        "dosestream.toml:2: FOLDER/no.csv: cannot be read: No such file"),
     "a code map of a field without codes": (
         '[[mapping.code_map]]\nfile="p.csv"\nfield="name"\n', {}, "dosestream.toml:3: 'name' holds no codes"),
     "a code map without a column": (
@@ -323,7 +324,7 @@ MISTAKES: dict[str, tuple[str, dict[str, str], str]] = {
 def test_a_mistake_is_told_with_its_line(tmp_path: Path, toml: str, files: dict[str, str], told: str) -> None:
     with pytest.raises(SettingsError) as error:
         site(tmp_path, toml, **files)
-    assert error.value.mistakes[0].startswith(f"{tmp_path}/{told}")
+    assert error.value.mistakes[0].startswith(f"{tmp_path}/{told.replace('FOLDER', str(tmp_path))}")
 
 
 def test_the_site_of_the_openrem_branch_in_toml(tmp_path: Path) -> None:
