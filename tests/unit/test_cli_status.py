@@ -1,10 +1,12 @@
 """`dosestream status` as a person reads it."""
 
+from typing import Any
+
 import pytest
 
 from dosestream.cli import status
 
-QUIET = {
+QUIET: dict[str, Any] = {
     "services": [],
     "topics": [],
     "sources": [],
