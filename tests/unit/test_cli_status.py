@@ -12,6 +12,7 @@ QUIET = {
     "alerts": {},
     "newest_alerts": [],
     "rejected": 0,
+    "cleanup": None,
 }
 ALERT = {
     "study_instance_uid": "1.2.3",
