@@ -50,7 +50,8 @@ def _explain(name: str, one: Outcome, beside: Sequence[Finding]) -> None:
         rows = [(r.field, r.path, _short(r.raw), _short(r.value)) for r in event.readings]
         _table([("field", "path", "as sent", "value"), *rows], "    ")
     for words, findings in (("breaks", one.findings), ("not as the standard", beside)):
-        for finding in findings:
+        # Two rules may break on the same segment; a person reads it once.
+        for finding in dict.fromkeys(findings):
             print(f"  {words} [{finding.severity}]: {finding.rule}: {finding.text}")
 
 

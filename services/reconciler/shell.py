@@ -60,6 +60,9 @@ class LedgerApp(faust.App):  # type: ignore[misc]
     def _new_transport(self) -> LedgerTransport:
         return LedgerTransport(self.conf.broker_consumer, self)
 
+    def _create_directories(self) -> None:
+        """None: without tables nothing lies on disk, and Faust's folder would stand where one happens to be."""
+
     def seeking_done(self) -> None:
         """Partitions are assigned and positioned: the service is ready."""
         self.on_ready()

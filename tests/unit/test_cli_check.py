@@ -97,6 +97,13 @@ def test_the_rules_a_message_breaks_are_told(tmp_path: Path) -> None:
     assert without["standard"] == []
 
 
+def test_a_rule_that_two_requirements_break_alike_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "m.hl7").write_bytes(
+        b"MSH|^~\\&|RIS|HOSP|DS|CITY|20260301||ORM^O01|7|P|2.5\rPID|||1||DOE^JOHN\r"
+    )
+    assert check(tmp_path / "m.hl7", "--no-standard").stdout.count("required ORC:") == 1
+
+
 def test_a_file_without_a_message_is_told(tmp_path: Path) -> None:
     result = check(toml(tmp_path, "hello"))
     assert result.exit_code == 1
