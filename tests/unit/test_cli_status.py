@@ -15,7 +15,6 @@ QUIET: dict[str, Any] = {
     "newest_alerts": [],
     "cleanup": None,
     "rejected": 0,
-    "cleanup": None,
 }
 ALERT = {
     "study_instance_uid": "1.2.3",
