@@ -21,6 +21,11 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{ .root.Release.Name }}-{{ eq .name "prepare" | ternary "admin" .name }}
 {{- end }}
 
+{{/* How a service speaks with the brokers. The worklist does not: no secret of its own is asked for. */}}
+{{- define "dosestream.protocol" -}}
+{{ eq .name "worklist" | ternary "PLAINTEXT" .root.Values.kafka.security.protocol }}
+{{- end }}
+
 {{- define "dosestream.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001
@@ -48,7 +53,7 @@ capabilities: {drop: [ALL]}
 - {name: DOSESTREAM_PATIENT_KEY_SECRET_FILE, value: /run/secrets/dosestream/patient_key}
 - {name: DOSESTREAM_METRICS_HOST, value: "0.0.0.0"}
 - {name: DOSESTREAM_METRICS_PORT, value: {{ .root.Values.metrics.port | quote }}}
-{{- $protocol := .root.Values.kafka.security.protocol }}
+{{- $protocol := include "dosestream.protocol" . }}
 {{- if ne $protocol "PLAINTEXT" }}
 - {name: DOSESTREAM_KAFKA_SECURITY_PROTOCOL, value: {{ $protocol }}}
 {{- end }}
@@ -86,13 +91,15 @@ capabilities: {drop: [ALL]}
       - secret:
           name: {{ .root.Values.patientKeySecret.name }}
           items: [{key: {{ .root.Values.patientKeySecret.key }}, path: patient_key}]
-      {{- $security := .root.Values.kafka.security }}
-      {{- if has $security.protocol (list "SSL" "SASL_SSL") }}
+      {{- $protocol := include "dosestream.protocol" . }}
+      {{- with .root.Values.kafka.security }}
+      {{- if has $protocol (list "SSL" "SASL_SSL") }}
       - secret:
-          name: {{ $security.caSecret.name }}
-          items: [{key: {{ $security.caSecret.key }}, path: kafka_ca.pem}]
+          name: {{ .caSecret.name }}
+          items: [{key: {{ .caSecret.key }}, path: kafka_ca.pem}]
       {{- end }}
-      {{- if hasPrefix "SASL" $security.protocol }}
+      {{- end }}
+      {{- if hasPrefix "SASL" $protocol }}
       - secret:
           name: {{ include "dosestream.user" . }}
           items: [{key: password, path: kafka_password}]
