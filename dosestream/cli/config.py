@@ -1,4 +1,4 @@
-"""`dosestream config check FILE`: every mistake of a site's configuration with its line."""
+"""`dosestream config check [FILE]`: every mistake of a site's configuration with its line."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,12 @@ def _config() -> None:
 
 
 @app.command("check")
-def check(file: Annotated[Path, typer.Argument(help="A dosestream.toml.")]) -> None:
+def check(
+    file: Annotated[
+        Path,
+        typer.Argument(envvar="DOSESTREAM_CONFIG", help="A dosestream.toml; else the one services get."),
+    ],
+) -> None:
     """Say what is wrong with FILE, one line a mistake; exit 1 where anything is."""
     from dosestream.settings import SettingsError, load
 

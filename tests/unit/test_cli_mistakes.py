@@ -15,7 +15,7 @@ from dosestream.embedded.errors import StackError
 DOSESTREAM = str(Path(sys.executable).with_name("dosestream"))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     environ = {k: v for k, v in os.environ.items() if not k.startswith("DOSESTREAM_")}
     return subprocess.run(
         [DOSESTREAM, *arguments],
@@ -23,7 +23,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=60,
-        env=environ | {"XDG_DATA_HOME": "/nonexistent"},
+        env=environ | {"XDG_DATA_HOME": "/nonexistent"} | given,
     )
 
 
@@ -76,6 +76,15 @@ def test_config_check_shows_every_mistake_with_its_line(tmp_path: Path) -> None:
     file.write_text("[mllp]\nport = 2575\n")
     result = run("config", "check", str(file))
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_config_check_without_a_file_reads_the_one_that_services_get(tmp_path: Path) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text("[mllp]\nport = 0.5\n")
+    result = run("config", "check", DOSESTREAM_CONFIG=str(file))
+    assert result.returncode == 1
+    assert f"{file}:2:" in result.stderr
+    assert run("config", "check").returncode == 2
 
 
 @pytest.mark.parametrize(
