@@ -81,10 +81,15 @@ def _check(kafka: "KafkaSettings", folder: Path) -> None:
     from dosestream.archive.check import cover
 
     found = cover(kafka, folder)
-    table = Table("topic", "kept for")
+    table = Table()
+    # A partition's number must be seen, however narrow the terminal.
+    table.add_column("topic", no_wrap=True)
+    table.add_column("kept for")
     for name in ("held", "archived up to", "lost", "in danger"):
         table.add_column(name, justify="right")
     for one in found:
+        if not (one.high or one.archived or one.lost):
+            continue
         kept = "ever" if one.retention_ms < 0 else f"{one.retention_ms / 86_400_000:g} days"
         table.add_row(
             f"{one.where.topic}[{one.where.number}]",
