@@ -80,6 +80,8 @@ def run(settings: Settings) -> int:
 
     app = build(settings, engine, member, is_positioned)
     worker = faust.Worker(app, loglevel="ERROR", redirect_stdouts=False, override_logging=False, quiet=True)
+    # It writes its escape sequences into a log, too.
+    worker.spinner = None
 
     def beat() -> None:
         pulse.beat()
