@@ -88,7 +88,9 @@ def _print(document: dict[str, Any]) -> None:
     console = Console()
     table = Table("service", "state", "process", "restarts")
     for entry in document["services"]:
-        state = "up" if entry["up"] else "DOWN"
+        # Without `up`, what does not answer here may well run on another machine or in another container.
+        away = "DOWN" if "restarts" in entry else "not here"
+        state = "up" if entry["up"] else away
         table.add_row(entry["service"], state, str(entry.get("pid", "")), str(entry.get("restarts", "")))
     console.print(table)
     table = Table("topic")

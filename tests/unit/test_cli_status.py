@@ -37,3 +37,20 @@ def test_alerts_of_high_dose_are_counted_and_the_newest_shown(capsys: pytest.Cap
 def test_without_alerts_nothing_is_said_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     status._print(QUIET)
     assert "alert" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"up": True, "pid": 7, "restarts": 0}, "up"),
+        ({"up": False, "pid": None, "restarts": 3}, "DOWN"),
+        ({"up": True}, "up"),
+        ({"up": False}, "not here"),
+    ],
+)
+def test_a_service_that_nobody_started_here_is_not_called_down(
+    entry: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status._print(QUIET | {"services": [{"service": "ingest", **entry}]})
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "ingest" in line]
+    assert line.split("│")[2].strip() == said
