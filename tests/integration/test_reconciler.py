@@ -329,7 +329,8 @@ def published(settings: Settings, uid: str) -> tuple[str, int, str | None]:
                 low, high = reader.watermarks(partition)
                 for batch in reader.read(partition, low, high):
                     for record in batch:
-                        assert record.value is not None
+                        if record.value is None:  # A row of another test is gone.
+                            continue
                         found = Codec().decode(record.value, Dose)
                         if found.study_instance_uid == uid:
                             return found.link_state, found.revision, found.accession_number

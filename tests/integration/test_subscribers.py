@@ -324,13 +324,20 @@ def test_tail_follows_what_comes_until_it_is_told_to_stop(running: RunningStack,
     words = [DOSESTREAM, "tail", "clock", "--ready-file", str(running.ready_file)]
     out = tmp_path / "out"
     with out.open("w") as into:
-        process = subprocess.Popen(words, stdout=into, stderr=subprocess.STDOUT)
+        # Tests that run in the background have Ctrl-C ignored, and their children with them.
+        process = subprocess.Popen(
+            words,
+            stdout=into,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
     try:
         wait_until(lambda: out.read_text().count("radiology.clock.v1[0]") >= 2, "two ticks")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0, out.read_text()
     finally:
         process.kill()
+        process.wait()
 
 
 MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
