@@ -5,7 +5,6 @@ A crash at any point repeats no effect and loses nothing: the transaction is the
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import psycopg
 from psycopg import Connection, Cursor
@@ -22,15 +21,12 @@ from dosestream.db.values import EPOCH, bigint_array, iso_time, text_array
 from dosestream.events.codec import Codec
 from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
 from dosestream.kafka.records import Record
-from dosestream.reconcile.appointments import appointment_keys
 from dosestream.reconcile.bonds import Bond, bonds_of
-from dosestream.reconcile.decisions import decision_keys
+from dosestream.reconcile.connecting import KEYS
 from dosestream.reconcile.derive import Group, derive, patients_named
-from dosestream.reconcile.facts import order_keys, study_keys
 from dosestream.reconcile.fold import Fold, merge
 from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import demographics_of
-from dosestream.reconcile.reports import report_keys
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.version import is_ahead
@@ -63,16 +59,6 @@ class _Sorted:
     bonds: list[Bond] = field(default_factory=list)
     unreadable: list[Decoded] = field(default_factory=list)
     tick: int | None = None
-
-
-# What connects the facts of groups.
-KEYS: Mapping[type, Callable[[Any, Rules], Sequence[str]]] = {
-    Order: order_keys,
-    Study: study_keys,
-    Decision: decision_keys,
-    Appointment: appointment_keys,
-    Report: report_keys,
-}
 
 
 def _sort(batch: Iterable[Decoded], rules: Rules, fresh: Collection[str]) -> _Sorted:

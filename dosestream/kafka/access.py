@@ -69,7 +69,7 @@ class Access:
 
     def add(self, acls: Iterable[Acl]) -> None:
         """Allow these."""
-        if bindings := [_binding(one) for one in acls]:
+        if bindings := [AclBinding(*_parts(one)) for one in acls]:
             answers = self._administration.client.create_acls(
                 bindings, request_timeout=self._administration.timeout_s
             )
@@ -78,7 +78,7 @@ class Access:
 
     def remove(self, acls: Iterable[Acl]) -> None:
         """Allow these no longer."""
-        if filters := [_filter(one) for one in acls]:
+        if filters := [AclBindingFilter(*_parts(one)) for one in acls]:
             answers = self._administration.client.delete_acls(
                 filters, request_timeout=self._administration.timeout_s
             )
@@ -96,29 +96,13 @@ class Access:
             self._administration.settle(f"a password of {name}", future)
 
 
-def _pattern(grant: Grant) -> Any:
-    return ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL
-
-
-def _binding(acl: Acl) -> Any:
+def _parts(acl: Acl) -> tuple[Any, ...]:
+    """What the broker's binding and its filter alike are made of."""
     grant = acl.grant
-    return AclBinding(
+    return (
         RESOURCES[grant.resource],
         grant.name,
-        _pattern(grant),
-        acl.principal,
-        ANY_HOST,
-        OPERATIONS[grant.operation],
-        AclPermissionType.ALLOW,
-    )
-
-
-def _filter(acl: Acl) -> Any:
-    grant = acl.grant
-    return AclBindingFilter(
-        RESOURCES[grant.resource],
-        grant.name,
-        _pattern(grant),
+        ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL,
         acl.principal,
         ANY_HOST,
         OPERATIONS[grant.operation],

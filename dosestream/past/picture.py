@@ -7,9 +7,10 @@ from dosestream.db import dose
 from dosestream.db.rows import JsonRow, study_content
 from dosestream.db.values import columns
 from dosestream.events.records import Appointment, Decision, Order, Patient, Report, Study
-from dosestream.past.related import KEYS, Event
+from dosestream.past.related import Event
 from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.components import Components
+from dosestream.reconcile.connecting import KEYS
 from dosestream.reconcile.derive import Group, derive
 from dosestream.reconcile.dose_words import written
 from dosestream.reconcile.fold import Fold, merge

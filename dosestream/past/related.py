@@ -1,25 +1,13 @@
 """Which events decide about one study: those its identifiers and patients lead to, however far. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from dosestream.events.records import Appointment, Decision, Order, Patient, Report, Study
-from dosestream.reconcile.appointments import appointment_keys
-from dosestream.reconcile.decisions import decision_keys
-from dosestream.reconcile.facts import order_keys, study_keys
+from dosestream.reconcile.connecting import KEYS
 from dosestream.reconcile.identity import bare_forms, dicom_identity, hl7_identities, normal, resolved
-from dosestream.reconcile.reports import report_keys
 from dosestream.reconcile.rules import Rules
 
 Event = Patient | Order | Study | Appointment | Report | Decision
-KEYS: Mapping[type, Callable[[Any, Rules], Sequence[str]]] = {
-    Order: order_keys,
-    Study: study_keys,
-    Decision: decision_keys,
-    Appointment: appointment_keys,
-    Report: report_keys,
-}
 
 
 def keys_of(event: Event, rules: Rules) -> set[str]:

@@ -37,6 +37,7 @@ from dosestream.kafka.client import consumer_config
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.records import Partition, Record
 from dosestream.reconcile.bonds import bonds_of
+from dosestream.reconcile.connecting import KEYS
 from dosestream.reconcile.patients import demographics_of
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.snapshot import fact_of
@@ -132,7 +133,7 @@ class Shelf:
             for bond in bonds_of(event, rules):  # type: ignore[arg-type]
                 self._bonds.add(pickle.dumps(bond))
         if kind in KINDS:
-            keys = apply.KEYS[kind](event, rules)
+            keys = KEYS[kind](event, rules)
             if not keys and kind in NAMING:
                 return
             # A fact that names nothing is a group of its own, known by its id.

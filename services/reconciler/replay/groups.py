@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from dosestream.db import alerts, apply, dose, patients, reports, rows, steps
+from dosestream.db import alerts, dose, patients, reports, rows, steps
 from dosestream.db.bulk import DERIVED
 from dosestream.db.copy import NULL_FIELD as NO_HEADER
 from dosestream.db.copy import Columns, bigint_field, columns_of, escaped, field, jsonb_field, text_field
@@ -21,6 +21,7 @@ from dosestream.db.generations import Generation
 from dosestream.db.values import columns
 from dosestream.events.codec import Codec
 from dosestream.events.records import Appointment, Decision, Order, Report, Study
+from dosestream.reconcile.connecting import KEYS
 from dosestream.reconcile.derive import Group, derive, patients_named
 from dosestream.reconcile.rows import DoseSummary, GroupRows
 from dosestream.reconcile.rules import Rules
@@ -229,7 +230,7 @@ def _group(told: Iterable[Told]) -> Group:
 
 
 def _keys(event: Fact, rules: Rules) -> Sequence[str]:
-    return apply.KEYS[type(event)](event, rules)
+    return KEYS[type(event)](event, rules)
 
 
 def _fact(fact: Told, number: int) -> bytes:
