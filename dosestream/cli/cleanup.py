@@ -58,28 +58,10 @@ def settings_of(config: Path | None, ready_file: Path | None) -> "Settings":
         StackError: the stack cannot be found.
         SettingsError: the configuration cannot be used.
     """
-    from dataclasses import replace
-
     from dosestream.cli import stackfile
-    from dosestream.settings import Settings, load
+    from dosestream.settings import load
 
-    if ready_file is None:
-        return load(config)
-    ready = stackfile.find(ready_file)
-    settings = load(config or ready.get("config"))
-    settings = replace(
-        settings,
-        kafka=replace(settings.kafka, bootstrap=ready["kafka"]),
-        postgres=replace(settings.postgres, url=ready["postgres"]),
-    )
-    folder = ready.get("data_dir")
-    # As `up` hands it to its services: the folder's own key where the site sets none.
-    if folder and settings.site.patient_key_secret == Settings().site.patient_key_secret:
-        secrets = json.loads((Path(folder) / "secrets.json").read_text(encoding="utf-8"))
-        settings = replace(
-            settings, site=replace(settings.site, patient_key_secret=secrets["patient_key_secret"])
-        )
-    return settings
+    return load(config) if ready_file is None else stackfile.settings_of(stackfile.find(ready_file), config)
 
 
 # Kinds to what is said of them.

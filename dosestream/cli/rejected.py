@@ -14,7 +14,7 @@ from dosestream.cli.stackfile import ReadyFileOption
 if TYPE_CHECKING:
     from dosestream.cli.retry import Outcome
     from dosestream.events.records import Rejection
-    from dosestream.settings import KafkaSettings, Settings
+    from dosestream.settings import KafkaSettings
 
 app = typer.Typer(help="What could not be normalised, and why.", no_args_is_help=True)
 
@@ -92,9 +92,10 @@ def retry(
     if not (ids or source or code or since or everything):
         raise typer.BadParameter("which? Give ids, --source, --code or --since, or --all.")
     from dosestream.cli import retry as again
+    from dosestream.cli import stackfile
 
     wanted = _wanted(source, code, since)
-    settings = _settings(ready_file, config)
+    settings = stackfile.settings_of(stackfile.find(ready_file), config)
     chosen = [
         one
         for one in _rejections(ready_file, kafka=settings.kafka)
@@ -155,32 +156,6 @@ def _line(outcome: "Outcome") -> str:
     if outcome.how == "retried":
         return head + f"{len(outcome.events)} events"
     return head + (f"{outcome.how}: {outcome.why}" if outcome.how else f"stays: {outcome.why}")
-
-
-def _settings(ready_file: Path | None, config: Path | None) -> "Settings":
-    """The configuration as it is now, and the stack's broker and key.
-
-    Raises:
-        StackError: there is no stack.
-        SettingsError: the configuration cannot be used.
-    """
-    import json
-    from dataclasses import replace
-
-    from dosestream.cli import stackfile
-    from dosestream.settings import Settings, load
-
-    ready = stackfile.find(ready_file)
-    settings = load(config or ready.get("config"))
-    settings = replace(settings, kafka=replace(settings.kafka, bootstrap=ready["kafka"]))
-    folder = ready.get("data_dir")
-    # As `up` hands it to its services: the folder's own key where the site sets none.
-    if folder and settings.site.patient_key_secret == Settings().site.patient_key_secret:
-        secrets = json.loads((Path(folder) / "secrets.json").read_text(encoding="utf-8"))
-        settings = replace(
-            settings, site=replace(settings.site, patient_key_secret=secrets["patient_key_secret"])
-        )
-    return settings
 
 
 def _rejections(

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -128,31 +127,12 @@ def micros(text: str) -> int:
 
 def settings_of(config: Path | None, ready_file: Path | None) -> "tuple[Settings, Path]":
     """The configuration as it is now with the stack's servers, and a folder for our own use."""
-    import json
-
-    from dosestream import settings
     from dosestream.cli import stackfile
     from dosestream.embedded.folder import default_folder
 
     ready = stackfile.find(ready_file)
-    loaded = settings.load(config or ready.get("config"))
-    site = loaded.site
-    folder = default_folder()
-    if ready.get("data_dir"):
-        folder = Path(ready["data_dir"])
-        # As `up` hands it to its services: the folder's own key where the site sets none.
-        if site.patient_key_secret == settings.Settings().site.patient_key_secret:
-            secrets = json.loads((folder / "secrets.json").read_text())
-            site = replace(site, patient_key_secret=secrets["patient_key_secret"])
-    return (
-        replace(
-            loaded,
-            site=site,
-            kafka=replace(loaded.kafka, bootstrap=ready["kafka"]),
-            postgres=replace(loaded.postgres, url=ready["postgres"]),
-        ),
-        folder,
-    )
+    folder = Path(ready["data_dir"]) if ready.get("data_dir") else default_folder()
+    return stackfile.settings_of(ready, config), folder
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dosestream.embedded.errors import StackError
 from dosestream.embedded.folder import default_folder
 
 if TYPE_CHECKING:
-    from dosestream.settings import KafkaSettings
+    from dosestream.settings import KafkaSettings, Settings
 
 ReadyFileOption = Annotated[
     Path | None,
@@ -33,6 +33,28 @@ def kafka_of(ready: Mapping[str, Any]) -> "KafkaSettings":
     from dosestream.settings import load
 
     return replace(load(ready.get("config")).kafka, bootstrap=ready["kafka"])
+
+
+def settings_of(ready: Mapping[str, Any], config: Path | None) -> "Settings":
+    """The configuration as it is now, with the servers and the patient key of a ready file's stack.
+
+    Raises:
+        SettingsError: the configuration cannot be used.
+    """
+    from dosestream.settings import Settings, load
+
+    settings = load(config or ready.get("config"))
+    site, folder = settings.site, ready.get("data_dir")
+    # As `up` hands it to its services: the folder's own key where the site sets none.
+    if folder and site.patient_key_secret == Settings().site.patient_key_secret:
+        secrets = json.loads((Path(folder) / "secrets.json").read_text(encoding="utf-8"))
+        site = replace(site, patient_key_secret=secrets["patient_key_secret"])
+    return replace(
+        settings,
+        site=site,
+        kafka=replace(settings.kafka, bootstrap=ready["kafka"]),
+        postgres=replace(settings.postgres, url=ready["postgres"]),
+    )
 
 
 def find(ready_file: Path | None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
