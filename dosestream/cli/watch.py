@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from typing import cast
 
 import psycopg
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
 from dosestream.db.generations import live_generation
 from dosestream.embedded.errors import StackError
 from dosestream.kafka.client import admin_config
+from dosestream.kafka.ends import ends
+from dosestream.kafka.records import Partition
 from dosestream.kafka.topics import FACTS, TOPICS, Topic
 from dosestream.settings import KafkaSettings
 
 TIMEOUT_S = 10.0
 # So many alerts are shown one by one.
 NEWEST = 10
-Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def behind(kafka: str | KafkaSettings, postgres: str) -> int:
     return sum(state.behind or 0 for state in topics(kafka, postgres) if state.name != Topic.CLOCK)
 
 
-def watermarks(kafka: str | KafkaSettings) -> tuple[dict[Place, int], dict[Place, int]]:
+def watermarks(kafka: str | KafkaSettings) -> tuple[dict[Partition, int], dict[Partition, int]]:
     """Earliest and next offset of every partition of our topics.
 
     Raises:
@@ -96,26 +97,14 @@ def watermarks(kafka: str | KafkaSettings) -> tuple[dict[Place, int], dict[Place
     settings = kafka if isinstance(kafka, KafkaSettings) else KafkaSettings(bootstrap=kafka)
     admin = AdminClient(admin_config(settings, log_level=0))
     try:
-        listed = admin.list_topics(timeout=TIMEOUT_S).topics
-        places = [
-            TopicPartition(str(spec.name), number)
-            for spec in TOPICS
-            if spec.name in listed
-            for number in listed[spec.name].partitions
-        ]
-        found = []
-        for which in (OffsetSpec.earliest(), OffsetSpec.latest()):
-            wanted = dict.fromkeys(places, which)
-            answers = admin.list_offsets(wanted, request_timeout=TIMEOUT_S) if wanted else {}
-            found.append({(p.topic, p.partition): future.result().offset for p, future in answers.items()})
+        return ends(admin, TIMEOUT_S)
     except KafkaException as error:
         raise StackError(
             f"Kafka at {settings.bootstrap} does not answer: see that the stack is up, then try again."
         ) from error
-    return found[0], found[1]
 
 
-def read_ledger(postgres: str) -> dict[Place, int]:
+def read_ledger(postgres: str) -> dict[Partition, int]:
     """Next offset to apply by partition; empty before the first migration.
 
     Raises:
@@ -126,7 +115,9 @@ def read_ledger(postgres: str) -> dict[Place, int]:
             return {}
         ledger = sql.Identifier(generation.schema, "ledger")
         rows = connection.execute(sql.SQL("SELECT topic, partition, next FROM {}").format(ledger))
-        return {(str(topic), int(str(partition))): int(str(after)) for topic, partition, after in rows}
+        return {
+            Partition(str(topic), int(str(partition))): int(str(after)) for topic, partition, after in rows
+        }
 
 
 def dose(postgres: str) -> DoseState:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+from dosestream.events.schema_records import records_of, short_name
 from dosestream.events.schemas import load
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -16,7 +17,7 @@ WIDTH = 200
 def readable(name: str, datum: Any) -> Any:
     """A datum of the schema with that name as JSON has it: times as ISO 8601 in UTC, bytes as text where they are
     UTF-8 without NUL, else as `{"base64": ...}`."""
-    return _readable(json.loads(_text(name)), datum, {})
+    return _readable(*_schema(name), datum)
 
 
 def lines(value: Any, indent: str = "  ") -> list[str]:
@@ -43,25 +44,24 @@ def at(micros: int) -> str:
 
 
 @cache
-def _text(name: str) -> str:
-    return load(name).text
+def _schema(name: str) -> tuple[Any, dict[str, Any]]:
+    """The schema with that name, and the records it defines by their short names."""
+    schema = json.loads(load(name).text)
+    return schema, {short_name(record): defined for record, defined in records_of(schema).items()}
 
 
-def _readable(schema: Any, datum: Any, known: dict[str, Any]) -> Any:
+def _readable(schema: Any, known: dict[str, Any], datum: Any) -> Any:
     if isinstance(schema, list):
         schema = next(branch for branch in schema if branch != "null") if datum is not None else "null"
     if isinstance(schema, str):
-        schema = known.get(schema.rsplit(".", 1)[-1], {"type": schema})
+        schema = known.get(short_name(schema), {"type": schema})
     match schema["type"]:
         case "record":
-            known[schema["name"]] = schema
-            # Every field is walked, also where it is absent: a later one may refer to the record it defines.
-            _learn(schema, known)
-            return {f["name"]: _readable(f["type"], datum[f["name"]], known) for f in schema["fields"]}
+            return {f["name"]: _readable(f["type"], known, datum[f["name"]]) for f in schema["fields"]}
         case "array":
-            return [_readable(schema["items"], item, known) for item in datum]
+            return [_readable(schema["items"], known, item) for item in datum]
         case "map":
-            return {key: _readable(schema["values"], item, known) for key, item in datum.items()}
+            return {key: _readable(schema["values"], known, item) for key, item in datum.items()}
         case "bytes":
             return _bytes(datum)
         case "long" if schema.get("logicalType") == "timestamp-micros":
@@ -70,20 +70,6 @@ def _readable(schema: Any, datum: Any, known: dict[str, Any]) -> Any:
             except OverflowError:
                 return datum
     return datum
-
-
-def _learn(schema: Any, known: dict[str, Any]) -> None:
-    """Remember the records that a schema defines."""
-    if isinstance(schema, list):
-        for branch in schema:
-            _learn(branch, known)
-    elif isinstance(schema, dict):
-        if schema["type"] == "record":
-            known[schema["name"]] = schema
-            for field in schema["fields"]:
-                _learn(field["type"], known)
-        else:
-            _learn(schema.get("items", schema.get("values")), known)
 
 
 def _bytes(value: bytes) -> Any:

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from dosestream.kafka.client import admin_config
+from dosestream.kafka.ends import ends
 from dosestream.kafka.records import Partition
-from dosestream.kafka.topics import TOPICS
 from dosestream.settings import Settings
 
 # What a server has to answer a question about its health.
@@ -39,20 +39,7 @@ class Broker:
         Raises:
             KafkaException: no broker answers.
         """
-        listed = self._admin.list_topics(timeout=ANSWER_S).topics
-        places = [
-            TopicPartition(str(spec.name), number)
-            for spec in TOPICS
-            if spec.name in listed
-            for number in listed[spec.name].partitions
-        ]
-        found = []
-        for which in (OffsetSpec.earliest(), OffsetSpec.latest()):
-            answers = self._admin.list_offsets(dict.fromkeys(places, which), request_timeout=ANSWER_S)
-            found.append(
-                {Partition(p.topic, p.partition): future.result().offset for p, future in answers.items()}
-            )
-        return found[0], found[1]
+        return ends(self._admin, ANSWER_S)
 
     @property
     def _admin(self) -> Any:
