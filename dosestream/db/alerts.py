@@ -10,7 +10,7 @@ import orjson
 from psycopg import Cursor
 
 from dosestream.db.facts import AtHand, studies
-from dosestream.db.values import bigint_array, columns, iso_time, text_array, without_nul
+from dosestream.db.values import columns, iso_time, text_array, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import Study
 from dosestream.reconcile.alerts import alert_rows, reached
@@ -24,6 +24,11 @@ from dosestream.reconcile.studies import ArrivedStudy, arrived_studies
 Row = tuple[object, ...]
 JsonRow = dict[str, object]
 Key = tuple[str, str]
+# Of these groups: the alerts that are stored.
+HELD = (
+    "SELECT to_jsonb(a)::text, (extract(epoch FROM first_triggered_at) * 1000000)::bigint "
+    "FROM alert a WHERE grp = ANY(%s::bigint[])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,10 @@ def write(
     doses: Mapping[str, DoseSummary],
     rules: Rules,
     at_hand: Mapping[str, AtHand],
+    before: Cursor[Row],
 ) -> None:
-    """Bring the alerts of these groups up to their studies and dose."""
-    held = _held(cursor, derived)
+    """Bring the alerts of these groups up to their studies and dose. `before` was asked for `HELD`."""
+    held = _held(before)
     wanted = {
         (row.study_instance_uid, row.kind): (number, row)
         for number, rows in derived.items()
@@ -55,9 +61,9 @@ def write(
     }
     fresh: list[JsonRow] = []
     for key, (number, row) in wanted.items():
-        before = held.get(key)
-        if before is None or before.withdrawn or before.row != row:
-            revision = 1 if before is None else before.revision + 1
+        known = held.get(key)
+        if known is None or known.withdrawn or known.row != row:
+            revision = 1 if known is None else known.revision + 1
             fresh.append(alert_content(row, number, revision))
     if fresh:
         _store(cursor, fresh)
@@ -90,14 +96,9 @@ def alert_content(row: AlertRow, group: int, revision: int) -> JsonRow:
     return content | {"revision": revision, "withdrawn": False}
 
 
-def _held(cursor: Cursor[Row], groups: Collection[int]) -> dict[Key, _Held]:
-    cursor.execute(
-        "SELECT to_jsonb(a)::text, (extract(epoch FROM first_triggered_at) * 1000000)::bigint "
-        "FROM alert a WHERE grp = ANY(%s::bigint[])",
-        (bigint_array(groups),),
-    )
+def _held(asked: Cursor[Row]) -> dict[Key, _Held]:
     found = {}
-    for text, first in cursor.fetchall():
+    for text, first in asked.fetchall():
         stored = orjson.loads(str(text))
         said = {name: stored[name] for name in AlertRow.__dataclass_fields__}
         row = AlertRow(**said | {"first_triggered_at": first})

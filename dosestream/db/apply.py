@@ -4,23 +4,24 @@ A crash at any point repeats no effect and loses nothing: the transaction is the
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import psycopg
 from psycopg import Connection, Cursor
 
 from dosestream.db import alerts, dose, facts, ledger, patients, reports, rows, sources
-from dosestream.db.facts import AtHand, Filed
+from dosestream.db.facts import AtHand, Fact, Filed
 from dosestream.db.generations import Generation, enter
 from dosestream.db.groups import file_facts, join
 from dosestream.db.ledger import Hole
 from dosestream.db.locking import Locks, RestartError
-from dosestream.db.pipeline import transaction
+from dosestream.db.message_index import Message, note, note_ahead
+from dosestream.db.pipeline import PipelineCursor, transaction
 from dosestream.db.records import Decoded
 from dosestream.db.values import EPOCH, bigint_array, iso_time, text_array
 from dosestream.events.codec import Codec
 from dosestream.events.records import Appointment, Clock, Decision, Order, Patient, Report, Study
-from dosestream.kafka.records import Record
 from dosestream.reconcile.bonds import Bond, bonds_of
 from dosestream.reconcile.connecting import KEYS
 from dosestream.reconcile.derive import Group, derive, patients_named
@@ -29,11 +30,9 @@ from dosestream.reconcile.identity import PatientId
 from dosestream.reconcile.patients import demographics_of
 from dosestream.reconcile.rows import GroupRows
 from dosestream.reconcile.rules import Rules
-from dosestream.reconcile.version import is_ahead
 from dosestream.reconcile.watermark import marks
 
 Row = tuple[object, ...]
-Message = Patient | Order | Study | Appointment | Report
 # Groups derived again in one transaction when a patient, the clock or the rules changed: an event behind it
 # waits no longer than for these.
 BOUNDED = 20
@@ -61,9 +60,25 @@ class _Sorted:
     tick: int | None = None
 
 
-def _sort(batch: Iterable[Decoded], rules: Rules, fresh: Collection[str]) -> _Sorted:
+class _Said(NamedTuple):
+    """What one event says by itself."""
+
+    folds: Sequence[tuple[PatientId, Fold]] = ()
+    bonds: Sequence[Bond] = ()
+    keys: Sequence[str] = ()
+
+
+def _said(event: object, rules: Rules) -> _Said:
+    return _Said(
+        tuple(demographics_of(event, rules)) if isinstance(event, Patient | Order | Report) else (),
+        tuple(bonds_of(event, rules)) if isinstance(event, Patient | Decision) else (),
+        KEYS[type(event)](event, rules) if isinstance(event, Fact) else (),
+    )
+
+
+def _sort(heard: Iterable[tuple[Decoded, _Said]], fresh: Collection[str]) -> _Sorted:
     out = _Sorted()
-    for item in batch:
+    for item, said in heard:
         event = item.event
         if isinstance(event, Clock):
             out.tick = event.at if out.tick is None else max(out.tick, event.at)
@@ -71,17 +86,13 @@ def _sort(batch: Iterable[Decoded], rules: Rules, fresh: Collection[str]) -> _So
         if event is None:
             out.unreadable.append(item)
             continue
-        if isinstance(event, Patient | Order | Report):
-            for identity, fold in demographics_of(event, rules):
-                known = out.said.get(identity)
-                out.said[identity] = fold if known is None else merge(known, fold)
-        if isinstance(event, Patient | Decision):
-            out.bonds += bonds_of(event, rules)
-        if isinstance(event, Order | Study | Decision | Appointment | Report):
-            keys = KEYS[type(event)](event, rules)
-            # An order, a study or a report that names nothing is a group of its own.
-            if keys or not isinstance(event, Decision | Appointment):
-                out.facts.append(Filed(event, keys, item.record.value or b"", event.event_id in fresh))
+        for identity, fold in said.folds:
+            known = out.said.get(identity)
+            out.said[identity] = fold if known is None else merge(known, fold)
+        out.bonds += said.bonds
+        # An order, a study or a report that names nothing is a group of its own.
+        if isinstance(event, Fact) and (said.keys or not isinstance(event, Decision | Appointment)):
+            out.facts.append(Filed(event, said.keys, item.record.value or b"", event.event_id in fresh))
     return out
 
 
@@ -126,7 +137,7 @@ def apply(
 
 
 def _apply(
-    cursor: Cursor[Row],
+    cursor: PipelineCursor,
     codec: Codec,
     rules: Rules,
     batch: Sequence[Decoded],
@@ -135,9 +146,15 @@ def _apply(
 ) -> Applied:
     partitions = {item.record.partition for item in batch} | {hole.partition for hole in covered}
     due, positions = ledger.due(batch, ledger.lock(cursor, partitions), covered)
-    heard, fresh = index(cursor, due)
+    noting = note(cursor, due)
+    # Meanwhile: what each event says. Of a repeat it is asked again, as of its first receipt.
+    said = [_said(item.event, rules) for item in due]
+    heard, fresh = noting.heard()
     note_ahead(cursor, heard, rules)
-    work = _sort(heard, rules, fresh)
+    for number, (item, before) in enumerate(zip(heard, due, strict=True)):
+        if item is not before:
+            said[number] = _said(item.event, rules)
+    work = _sort(zip(heard, said, strict=True), fresh)
     quarantine(cursor, work.unreadable)
     named = set(work.said) | {p for bond in work.bonds for p in bond.pair}
     locks = Locks(cursor)
@@ -245,7 +262,7 @@ class _Loaded:
 
 
 def _load(
-    cursor: Cursor[Row],
+    cursor: PipelineCursor,
     locks: Locks,
     known: patients.Known,
     codec: Codec,
@@ -261,7 +278,7 @@ def _load(
 
 
 def _derive(
-    cursor: Cursor[Row],
+    cursor: PipelineCursor,
     locks: Locks,
     known: patients.Known,
     codec: Codec,
@@ -274,6 +291,8 @@ def _derive(
     how many studies changed."""
     if not fresh.groups:
         return (), 0
+    before = rows.Before.ask(cursor, fresh.groups)
+    met = False
     loaded: dict[int, Group] = {}
     derived: dict[int, GroupRows] = {}
     depending: dict[int, set[PatientId]] = {}
@@ -289,11 +308,15 @@ def _derive(
                 kept.pop(gone, None)
         if not moved:
             break
+        met = True
         fresh = _load(cursor, locks, known, codec, rules, set(moved.values()), {})
-    doses = dose.summaries(cursor, codec, loaded, rules, at_hand)
-    alerts.write(cursor, codec, loaded, derived, doses, rules, at_hand)
+    if met:
+        # Rows of the groups met belong to others now.
+        before = rows.Before.ask(cursor, derived)
+    doses = dose.summaries(cursor, codec, loaded, rules, at_hand, before.doses)
+    alerts.write(cursor, codec, loaded, derived, doses, rules, at_hand, before.alerts)
     reports.write(cursor, codec, loaded, derived)
-    return derived.keys(), rows.write(cursor, derived, doses, depending, rules.hash)
+    return derived.keys(), rows.write(cursor, derived, doses, depending, rules.hash, before)
 
 
 def _now(cursor: Cursor[Row]) -> int:
@@ -324,64 +347,3 @@ def quarantine(cursor: Cursor[Row], unreadable: Sequence[Decoded]) -> None:
                 for item in unreadable
             ],
         )
-
-
-def index(cursor: Cursor[Row], due: Sequence[Decoded]) -> tuple[list[Decoded], Collection[str]]:
-    """Note every event in the message index; returns the batch with every repeat at its first receipt, so that
-    a message heard again says nothing it had not said, and the events that were not heard before."""
-    first: dict[str, tuple[Record, Message]] = {}
-    for item in due:
-        event = item.event
-        if isinstance(event, Message):
-            known = first.get(event.event_id)
-            if known is None or event.received_at < known[1].received_at:
-                first[event.event_id] = (item.record, event)
-    if not first:
-        return list(due), ()
-    # Two workers that hear the same messages wait for each other in one order.
-    first = dict(sorted(first.items()))
-    cursor.execute(
-        "WITH stored AS ("
-        'INSERT INTO message (event_id, topic, partition, "offset", source, control_id, message_type, received_at) '
-        "SELECT event_id, topic, part, off, source, control, kind, 'epoch'::timestamptz + at * interval '1 microsecond' "
-        "FROM unnest(%s::text[], %s::text[], %s::int[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[]) "
-        "AS n (event_id, topic, part, off, source, control, kind, at) ON CONFLICT (event_id) DO UPDATE "
-        "SET received_at = least(excluded.received_at, message.received_at) "
-        # A row that was there is locked before it is written again.
-        "RETURNING event_id, received_at, xmax <> 0 AS repeated) "
-        "SELECT event_id, (extract(epoch FROM received_at) * 1000000)::bigint FROM stored WHERE repeated",
-        (
-            text_array(first),
-            text_array(record.partition.topic for record, _ in first.values()),
-            bigint_array(record.partition.number for record, _ in first.values()),
-            bigint_array(record.offset for record, _ in first.values()),
-            text_array(event.source for _, event in first.values()),
-            text_array(event.control_id for _, event in first.values()),
-            text_array(event.message_type for _, event in first.values()),
-            bigint_array(event.received_at for _, event in first.values()),
-        ),
-    )
-    repeated = {str(event_id): int(str(at)) for event_id, at in cursor.fetchall()}
-    receipts = {event_id: event.received_at for event_id, (_, event) in first.items()} | repeated
-    return [_first_heard(item, receipts) for item in due], first.keys() - repeated.keys()
-
-
-def note_ahead(cursor: Cursor[Row], heard: Iterable[Decoded], rules: Rules) -> None:
-    """Note the messages dated past their receipt and the tolerance: a repeat of one counts from its first receipt,
-    however late it comes, so its row of the index stays."""
-    ahead = {
-        item.event.event_id
-        for item in heard
-        if isinstance(item.event, Message) and is_ahead(item.event, rules.future_tolerance_us)
-    }
-    if ahead:
-        cursor.execute(
-            "INSERT INTO ahead SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (text_array(sorted(ahead)),)
-        )
-
-
-def _first_heard(item: Decoded, receipts: Mapping[str, int]) -> Decoded:
-    event = item.event
-    if not isinstance(event, Message) or event.received_at == receipts[event.event_id]:
-        return item
-    return replace(item, event=replace(event, received_at=receipts[event.event_id]))

@@ -8,7 +8,7 @@ import orjson
 from psycopg import Cursor
 
 from dosestream.db.facts import AtHand, studies
-from dosestream.db.values import bigint_array, columns, iso_time, text_array, without_nul
+from dosestream.db.values import columns, iso_time, text_array, without_nul
 from dosestream.events.codec import Codec
 from dosestream.events.records import IrradiationEvent, OrganDose, Study
 from dosestream.knowledge.size_specific import estimate
@@ -22,6 +22,8 @@ from dosestream.reconcile.studies import arrived_studies
 from dosestream.reconcile.totals import Report, StudyDose, study_dose
 
 Row = tuple[object, ...]
+# Of these groups: the dose that is stored.
+STORED = "SELECT study_instance_uid, dose_key, summary::text FROM study_dose WHERE grp = ANY(%s::bigint[])"
 NOT_COLUMNS = frozenset({"sources", "no_event_uid", "dose_checks"})
 # Raised when dose is derived otherwise than before: what is stored is then derived again when its group is.
 DERIVATION = 3
@@ -43,10 +45,11 @@ def summaries(
     groups: Mapping[int, Group],
     rules: Rules,
     at_hand: Mapping[str, AtHand],
+    before: Cursor[Row],
 ) -> dict[str, DoseSummary]:
     """Dose columns by study for all studies of these groups; what changed is written on the way. Facts at hand
-    are not read again."""
-    stored = _stored(cursor, groups)
+    are not read again. `before` was asked for `STORED`."""
+    stored = _stored(before)
     found: dict[str, DoseSummary] = {}
     stale: dict[str, Told] = {}
     for one in told(groups, rules):
@@ -56,7 +59,7 @@ def summaries(
         else:
             stale[one.study_instance_uid] = one
     if stale:
-        found |= _derive_again(cursor, codec, rules, list(stale.values()), at_hand)
+        found |= _derive_again(cursor, codec, rules, list(stale.values()), at_hand, stored)
     return found
 
 
@@ -101,14 +104,10 @@ def summary_row(one: Told, dose: StudyDose) -> dict[str, object]:
     }
 
 
-def _stored(cursor: Cursor[Row], groups: Collection[int]) -> dict[str, tuple[str, DoseSummary]]:
-    cursor.execute(
-        "SELECT study_instance_uid, dose_key, summary::text FROM study_dose WHERE grp = ANY(%s::bigint[])",
-        (bigint_array(groups),),
-    )
+def _stored(asked: Cursor[Row]) -> dict[str, tuple[str, DoseSummary]]:
     return {
         str(uid): (str(key), DoseSummary(**orjson.loads(str(summary))))
-        for uid, key, summary in cursor.fetchall()
+        for uid, key, summary in asked.fetchall()
     }
 
 
@@ -118,10 +117,11 @@ def _derive_again(
     rules: Rules,
     stale: Sequence[Told],
     at_hand: Mapping[str, AtHand],
+    stored: Collection[str],
 ) -> dict[str, DoseSummary]:
     events = studies(cursor, codec, [event_id for one in stale for event_id in one.reports], at_hand)
     derived = {one.study_instance_uid: read(one, events, rules) for one in stale}
-    _write(cursor, derived)
+    _write(cursor, derived, derived.keys() & set(stored))
     rows = [summary_row(one, derived[one.study_instance_uid]) for one in stale]
     cursor.execute(
         "INSERT INTO study_dose SELECT * FROM jsonb_populate_recordset(NULL::study_dose, %s::jsonb) "
@@ -188,12 +188,14 @@ def table_rows(derived: Mapping[str, StudyDose]) -> dict[str, list[dict[str, obj
     }
 
 
-def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose]) -> None:
-    """Replace the rows of these studies."""
+def _write(cursor: Cursor[Row], derived: Mapping[str, StudyDose], stored: Collection[str]) -> None:
+    """Replace the rows of these studies; those whose dose is not `stored` have none."""
     for table, rows in table_rows(derived).items():
-        cursor.execute(
-            f"DELETE FROM {table} WHERE study_instance_uid = ANY(%s::text[])", (text_array(derived),)
-        )
+        if stored:
+            cursor.execute(
+                f"DELETE FROM {table} WHERE study_instance_uid = ANY(%s::text[])",
+                (text_array(sorted(stored)),),
+            )
         if rows:
             cursor.execute(
                 f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)",

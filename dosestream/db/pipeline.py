@@ -32,6 +32,10 @@ class PipelineCursor(Cursor[Row]):
                     server.consume_input()
         return self
 
+    def ask(self, *args: Any) -> Cursor[Row]:
+        """Send a statement whose rows are fetched later, from the cursor returned, whatever is sent meanwhile."""
+        return type(self)(self.connection, self._all_sent).execute(*args)
+
     def executemany(self, query: Any, params_seq: Iterable[Any], **more: Any) -> None:
         """Send a statement with each of some parameters."""
         for params in params_seq:
@@ -44,8 +48,9 @@ class PipelineCursor(Cursor[Row]):
         return super().fetchone()
 
     def fetchall(self) -> list[Row]:
-        """The rows of the last statement."""
-        self._all_sent.sync()
+        """The rows of the last statement; does not wait where they came already."""
+        if self.pgresult is None:
+            self._all_sent.sync()
         return super().fetchall()
 
 

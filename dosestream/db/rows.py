@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import orjson
 from psycopg import Cursor
 
-from dosestream.db import steps
+from dosestream.db import alerts, dose, steps
+from dosestream.db.pipeline import PipelineCursor
 from dosestream.db.values import (
     bigint_array,
     columns,
@@ -21,6 +23,33 @@ from dosestream.reconcile.rows import AnomalyRow, DoseSummary, GroupRows, OrderR
 
 Row = tuple[object, ...]
 JsonRow = dict[str, object]
+# Of these groups: the studies and orders that are stored.
+STUDIES = (
+    "SELECT study_instance_uid, content_hash, revision, rules_hash FROM study WHERE grp = ANY(%s::bigint[])"
+)
+ORDERS = "SELECT grp, row_key, content_hash, rules_hash FROM imaging_order WHERE grp = ANY(%s::bigint[])"
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is stored of some groups, asked for in one go before they are derived: the server looks it up meanwhile.
+
+    Each is a cursor whose rows are still to be fetched, once.
+    """
+
+    doses: Cursor[Row]
+    alerts: Cursor[Row]
+    studies: Cursor[Row]
+    orders: Cursor[Row]
+    steps: Cursor[Row]
+
+    @classmethod
+    def ask(cls, cursor: PipelineCursor, groups: Iterable[int]) -> "Before":
+        """Send what asks for it."""
+        these = (bigint_array(groups),)
+        return cls(
+            *(cursor.ask(query, these) for query in (dose.STORED, alerts.HELD, STUDIES, ORDERS, steps.HELD))
+        )
 
 
 def content_hash(row: Mapping[str, object]) -> str:
@@ -63,6 +92,7 @@ def write(
     doses: Mapping[str, DoseSummary],
     patients: Mapping[int, Iterable[PatientId]],
     rules_hash: str,
+    before: Before,
 ) -> int:
     """Bring the rows of these groups up to what was derived; returns how many studies changed.
 
@@ -71,11 +101,12 @@ def write(
         doses: dose columns by study.
         patients: by group, every identity its rows depend on.
         rules_hash: hash of the rules derived with.
+        before: asked for these groups.
     """
     groups = bigint_array(derived)
-    changed = _write_studies(cursor, derived, doses, rules_hash)
-    _write_orders(cursor, derived, rules_hash)
-    steps.write(cursor, derived)
+    changed = _write_studies(cursor, derived, doses, rules_hash, before.studies)
+    _write_orders(cursor, derived, rules_hash, before.orders)
+    steps.write(cursor, derived, before.steps)
     cursor.execute("DELETE FROM anomaly WHERE grp = ANY(%s::bigint[])", (groups,))
     anomalies = [anomaly_content(row, group) for group, rows in derived.items() for row in rows.anomalies]
     _insert(cursor, "anomaly", anomalies)
@@ -110,12 +141,9 @@ def _write_studies(
     derived: Mapping[int, GroupRows],
     doses: Mapping[str, DoseSummary],
     rules_hash: str,
+    asked: Cursor[Row],
 ) -> int:
-    cursor.execute(
-        "SELECT study_instance_uid, content_hash, revision, rules_hash FROM study WHERE grp = ANY(%s::bigint[])",
-        (bigint_array(derived),),
-    )
-    before = {str(uid): (str(h), int(str(revision)), str(r)) for uid, h, revision, r in cursor.fetchall()}
+    before = {str(uid): (str(h), int(str(revision)), str(r)) for uid, h, revision, r in asked.fetchall()}
     rows: list[JsonRow] = []
     links: list[JsonRow] = []
     for group, found in derived.items():
@@ -144,9 +172,10 @@ def _write_studies(
     touched = [str(row["study_instance_uid"]) for row in rows] + gone
     if not touched:
         return 0
-    cursor.execute(
-        "DELETE FROM study_order WHERE study_instance_uid = ANY(%s::text[])", (text_array(touched),)
-    )
+    if had := [*(str(row["study_instance_uid"]) for row in rows if row["revision"] != 1), *gone]:
+        cursor.execute(
+            "DELETE FROM study_order WHERE study_instance_uid = ANY(%s::text[])", (text_array(had),)
+        )
     if gone:
         cursor.execute("DELETE FROM study WHERE study_instance_uid = ANY(%s)", (gone,))
     if rows:
@@ -170,12 +199,14 @@ def _write_studies(
     return len(touched)
 
 
-def _write_orders(cursor: Cursor[Row], derived: Mapping[int, GroupRows], rules_hash: str) -> None:
-    cursor.execute(
-        "SELECT grp, row_key, content_hash FROM imaging_order WHERE grp = ANY(%s::bigint[]) AND rules_hash = %s",
-        (bigint_array(derived), rules_hash),
-    )
-    before = {(int(str(group)), str(key)): str(content) for group, key, content in cursor.fetchall()}
+def _write_orders(
+    cursor: Cursor[Row], derived: Mapping[int, GroupRows], rules_hash: str, asked: Cursor[Row]
+) -> None:
+    before = {
+        (int(str(group)), str(key)): str(content)
+        for group, key, content, derived_with in asked.fetchall()
+        if derived_with == rules_hash
+    }
     rows: list[JsonRow] = []
     keep: list[tuple[int, str]] = []
     for group, found in derived.items():

@@ -12,22 +12,20 @@ from dosestream.reconcile.rows import GroupRows, StepRow
 from dosestream.worklist.names import name_keys
 
 Row = tuple[object, ...]
+# Of these groups: the steps that are stored.
+HELD: Final = "SELECT grp, row_key, step_key, content_hash FROM scheduled_step WHERE grp = ANY(%s::bigint[])"
 # What is matched as a name.
 NAMES: Final = ("patient_name", "performing_physician", "requesting_physician", "referring_physician")
 
 
-def write(cursor: Cursor[Row], derived: Mapping[int, GroupRows]) -> None:
-    """Bring the steps of these groups up to what was derived."""
+def write(cursor: Cursor[Row], derived: Mapping[int, GroupRows], before: Cursor[Row]) -> None:
+    """Bring the steps of these groups up to what was derived. `before` was asked for `HELD`."""
     wanted = {
         (group, row.row_key, row.step_key): step_content(row)
         for group, found in derived.items()
         for row in found.steps
     }
-    cursor.execute(
-        "SELECT grp, row_key, step_key, content_hash FROM scheduled_step WHERE grp = ANY(%s::bigint[])",
-        (bigint_array(derived),),
-    )
-    held = {(int(str(g)), str(r), str(s)): str(h) for g, r, s, h in cursor.fetchall()}
+    held = {(int(str(g)), str(r), str(s)): str(h) for g, r, s, h in before.fetchall()}
     fresh = {key: row for key, row in wanted.items() if held.get(key) != row["content_hash"]}
     if gone := [key for key in held if key not in wanted or key in fresh]:
         cursor.execute(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, MutableSequence
 from typing import Final
 
+from dosestream.db.message_index import Message
 from dosestream.db.records import Decoded
 from dosestream.metrics.histogram import ROW, Histogram, cells_of
 from dosestream.metrics.shared import shared_cells
@@ -30,10 +31,8 @@ class EngineNumbers:
     def applied(self, batch: Iterable[Decoded]) -> None:
         """These are committed."""
         now = time.time()
-        for one in batch:
-            received_at = getattr(one.event, "received_at", 0)
-            if received_at:
-                self.row_seconds.observe(max(0.0, now - received_at / 1_000_000))
+        receipts = [one.event.received_at for one in batch if isinstance(one.event, Message)]
+        self.row_seconds.observe_all(max(0.0, now - at / 1_000_000) for at in receipts)
 
     def tell(self, applied: int, transactions: int, restarts: int) -> None:
         """How much it did since it began."""

@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from psycopg import Connection
 
-from dosestream.db import apply
+from dosestream.db import apply, message_index
 from dosestream.db.copy import BEGIN, END, EPOCH_2000_US, integer_field, send, text_field
 from dosestream.db.facts import KINDS, Fact
 from dosestream.db.records import Decoded, Stopped, decode
@@ -289,7 +289,7 @@ def gather(
         if unreadable or ahead:
             with connection.transaction(), connection.cursor() as cursor:
                 apply.quarantine(cursor, unreadable)
-                apply.note_ahead(cursor, ahead, rules)
+                message_index.note_ahead(cursor, ahead, rules)
             found.quarantined += len(unreadable)
         told(len(records))
     messages.flush()
@@ -350,8 +350,8 @@ def settle(
     for page in _pages(suspects):
         batch = [_suspected(codec, frame) for frame in page]
         with connection.transaction(), connection.cursor() as cursor:
-            heard, fresh = apply.index(cursor, batch)
-            apply.note_ahead(cursor, heard, rules)
+            heard, fresh = message_index.note(cursor, batch).heard()
+            message_index.note_ahead(cursor, heard, rules)
         found.repeats += len(batch) - len(fresh)
         for item in heard:
             shelf.file(item, found)

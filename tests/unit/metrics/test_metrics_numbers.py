@@ -1,5 +1,7 @@
 """What is counted, and how it is shown: pure parts of the metrics."""
 
+from collections.abc import Callable, Sequence
+
 import pytest
 
 from dosestream.kafka.records import Partition
@@ -55,12 +57,19 @@ def test_what_a_sender_invents_does_not_grow_the_counts() -> None:
     assert heard.seconds.read()[0][-1] == ("+Inf", 3 * MOST)
 
 
+def one_by_one(histogram: Histogram, seconds: Sequence[float]) -> None:
+    for one in seconds:
+        histogram.observe(one)
+
+
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_histogram_counts_at_or_below_each_bound(shared: bool) -> None:
+@pytest.mark.parametrize("observe", [one_by_one, Histogram.observe_all], ids=["one by one", "all at once"])
+def test_a_histogram_counts_at_or_below_each_bound(
+    shared: bool, observe: Callable[[Histogram, Sequence[float]], None]
+) -> None:
     cells = shared_cells(cells_of(ANSWER)) if shared else None
     histogram = Histogram(ANSWER, cells)
-    for seconds in (0.0005, 0.001, 0.0011, 3.0, 60.0):
-        histogram.observe(seconds)
+    observe(histogram, (0.0005, 0.001, 0.0011, 3.0, 60.0))
     buckets, total = histogram.read()
     at = dict(buckets)
     assert (at["0.001"], at["0.0025"], at["2.5"], at["5.0"], at["10.0"], at["+Inf"]) == (2, 3, 3, 4, 4, 5)
