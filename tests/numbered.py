@@ -10,12 +10,14 @@ UID = "1.2.1"
 DOSE_SR = "1.2.840.10008.5.1.4.1.1.88.67"
 
 
-def envelope(number: int, message_type: str, at: int | None = None) -> dict[str, Any]:
+def envelope(
+    number: int, message_type: str = "", at: int | None = None, source: str = "RIS|HOSP"
+) -> dict[str, Any]:
     """What every event says; `at` microseconds after the start, as many as the number unless given."""
     said = START + (number if at is None else at)
     return {
         "event_id": f"{number:032d}",
-        "source": "RIS|HOSP",
+        "source": source,
         "control_id": f"M{number}",
         "message_type": message_type,
         "received_at": said,
