@@ -18,13 +18,10 @@ import threading
 import time
 from pathlib import Path
 
+from broker import broker
 from dose import grown
 
 from dosestream.dose.part10 import split
-from dosestream.embedded import ports
-from dosestream.embedded.kafka import EmbeddedKafka
-from dosestream.kafka.admin import create_topics, publish_schemas
-from dosestream.settings import KafkaSettings
 from dosestream.simulate.sr_catalogue import planned
 from dosestream.simulate.sr_reports import draw
 
@@ -162,45 +159,37 @@ def main() -> None:
     options = parser.parse_args()
     ct = planned("ct", draw("bench/ct", AT)).body()
     projection = planned("fluoroscopy", draw("bench/fluoroscopy", AT)).body()
-    with tempfile.TemporaryDirectory(prefix="dosestream-bench-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="dosestream-bench-") as name,
+        broker(Path(name) / "kafka") as (kafka, _),
+    ):
         folder = Path(name)
-        taken: set[int] = set()
-        broker = EmbeddedKafka(folder / "kafka", KafkaSettings(), ports.free(taken), ports.free(taken))
-        broker.prepare()
-        broker.launch()
+        ready = folder / "ready.json"
+        environment = os.environ | {
+            "DOSESTREAM_KAFKA": kafka.bootstrap,
+            "DOSESTREAM_DICOM_PORT": "0",
+            "DOSESTREAM_READY": str(ready),
+            "DOSESTREAM_REPEATS": str(folder / "repeats"),
+        }
+        with (folder / "log").open("w") as log:
+            service = subprocess.Popen(ARRIVALS, env=environment, stderr=log)
         try:
-            broker.wait_ready()
-            kafka = broker.client_settings()
-            create_topics(kafka, site=False)
-            publish_schemas(kafka)
-            ready = folder / "ready.json"
-            environment = os.environ | {
-                "DOSESTREAM_KAFKA": kafka.bootstrap,
-                "DOSESTREAM_DICOM_PORT": "0",
-                "DOSESTREAM_READY": str(ready),
-                "DOSESTREAM_REPEATS": str(folder / "repeats"),
-            }
-            with (folder / "log").open("w") as log:
-                service = subprocess.Popen(ARRIVALS, env=environment, stderr=log)
-            try:
-                while not ready.exists():
-                    if service.poll() is not None:
-                        raise RuntimeError((folder / "log").read_text())
-                    time.sleep(0.05)
-                port = json.loads(ready.read_text())["port"]
-                first = 0
-                print("report                 associations  reports/s    p50 ms    p99 ms  CPU ms/report")
-                for report, body in (("small CT", ct), ("fluoroscopy", grown(projection))):
-                    measure(port, service.pid, body, 1, 1.0, first)
-                    for associations in map(int, options.associations.split(",")):
-                        first += 100
-                        row = measure(port, service.pid, body, associations, options.seconds, first)
-                        print(f"{report:12s} {len(body) / 1000:6.0f} kB {associations:12d} {row}", flush=True)
-            finally:
-                service.send_signal(signal.SIGTERM)
-                service.wait(30)
+            while not ready.exists():
+                if service.poll() is not None:
+                    raise RuntimeError((folder / "log").read_text())
+                time.sleep(0.05)
+            port = json.loads(ready.read_text())["port"]
+            first = 0
+            print("report                 associations  reports/s    p50 ms    p99 ms  CPU ms/report")
+            for report, body in (("small CT", ct), ("fluoroscopy", grown(projection))):
+                measure(port, service.pid, body, 1, 1.0, first)
+                for associations in map(int, options.associations.split(",")):
+                    first += 100
+                    row = measure(port, service.pid, body, associations, options.seconds, first)
+                    print(f"{report:12s} {len(body) / 1000:6.0f} kB {associations:12d} {row}", flush=True)
         finally:
-            broker.stop()
+            service.send_signal(signal.SIGTERM)
+            service.wait(30)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from statistics import median
 import psycopg
 
 sys.path.insert(0, str(Path(__file__).parent))
-from live import ROOT, broker, used
+from broker import broker
+from live import ROOT, used
 from reconcile import RULES, Feed, databases
 from stream import CODEC, START, STEP_US, Stream
 

@@ -28,14 +28,12 @@ import psycopg
 from confluent_kafka import Producer
 
 sys.path.insert(0, str(Path(__file__).parent))
+from broker import broker
 from reconcile import databases
 from stream import CODEC, Stream
 
 from dosestream import ready, settings
-from dosestream.embedded import ports
-from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.embedded.process import Process, last_words, spawn, stop, wrapped
-from dosestream.kafka.admin import create_topics, publish_schemas
 from dosestream.kafka.client import producer_config
 from dosestream.settings import KafkaSettings
 from services.reconciler.shell import BATCH, WITHIN_S, subscribe
@@ -72,23 +70,6 @@ def bare(kafka: KafkaSettings, group: str, count: int, result: Path) -> None:
     faust.Worker(
         app, loglevel="ERROR", redirect_stdouts=False, override_logging=False, quiet=True
     ).execute_from_commandline()
-
-
-@contextmanager
-def broker(folder: Path) -> Iterator[tuple[KafkaSettings, int]]:
-    """A broker of its own with every topic and schema, and its process."""
-    taken: set[int] = set()
-    server = EmbeddedKafka(folder, KafkaSettings(), ports.free(taken), ports.free(taken))
-    server.prepare()
-    server.launch()
-    try:
-        server.wait_ready()
-        create_topics(server.client_settings(), site=False)
-        publish_schemas(server.client_settings())
-        assert server.process is not None
-        yield server.client_settings(), server.process.pid
-    finally:
-        server.stop()
 
 
 def fill(kafka: KafkaSettings, count: int) -> None:

@@ -35,14 +35,13 @@ from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.embedded.postgres import EmbeddedPostgres
 from dosestream.embedded.process import Process
-from dosestream.events.identity import content_hash
-from dosestream.events.records import RawMessage
 from dosestream.kafka.admin import create_topics, publish_schemas
 from dosestream.kafka.client import producer_config
 from dosestream.kafka.topics import Topic
-from dosestream.settings import KafkaSettings, PostgresSettings, Settings, source_for_hl7
+from dosestream.settings import KafkaSettings, PostgresSettings, Settings
 from dosestream.simulate.history import history
-from dosestream.simulate.timeline import HL7, Step
+from dosestream.simulate.stored import stored
+from dosestream.simulate.timeline import HL7
 from services.reconciler.replay.build import build
 from services.reconciler.replay.plan import BuildPlan, Built
 from services.reconciler.replay.run import capture
@@ -96,29 +95,14 @@ def events() -> Said:
 
 def messages() -> Said:
     """Raw messages without end, as ingest and arrivals store them, a hospital's day after the other."""
+    settings = Settings()
     for nth in count():
         day = date(2026, 3, 14) + timedelta(days=nth)
         for step in history(nth, day, days=1, sites=1, studies_a_day=STUDIES_A_DAY).timeline:
             found = PATIENT.search(step.body) if step.channel == HL7 else None
             key = step.name.encode() if found is None else found[1]
-            yield (Topic.HL7_RAW if step.channel == HL7 else Topic.DICOM_RAW), key, CODEC.encode(_raw(step))
-
-
-def _raw(step: Step) -> RawMessage:
-    source = step.sender
-    if step.channel == HL7:
-        head = step.body.split(b"\r", 1)[0].decode("latin-1").split("|")
-        source = source_for_hl7(Settings(), head[2], head[3]).name
-    return RawMessage(
-        source=source,
-        control_id=step.name,
-        message_type=step.kind,
-        received_at=step.sent_at,
-        transport="mllp" if step.channel == HL7 else "dicom",
-        content_hash=content_hash(step.body),
-        answer=step.answer,
-        body=step.body,
-    )
+            topic, raw = stored(step, settings)
+            yield topic, key, CODEC.encode(raw)
 
 
 class Publisher:

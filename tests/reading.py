@@ -1,10 +1,13 @@
 """What topics hold: every record up to now, read in one go."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from dosestream.kafka.client import consumer_config
+from dosestream.kafka.reader import PartitionReader
+from dosestream.kafka.records import Record
 from dosestream.settings import KafkaSettings
 
 # So long nothing at all may come before the end of every partition is reached.
@@ -35,3 +38,9 @@ def stored(kafka: KafkaSettings, of: Callable[[str], bool]) -> Iterator[Message]
                     left.discard((message.topic(), message.partition()))
     finally:
         consumer.close()
+
+
+def held(kafka: KafkaSettings, topic: str) -> list[Record]:
+    """Every record of one topic, partition by partition."""
+    with closing(PartitionReader(kafka)) as reader:
+        return list(reader.records(str(topic)))

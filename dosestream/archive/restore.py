@@ -16,7 +16,7 @@ from dosestream.archive import manifest
 from dosestream.archive.container import Archived, read
 from dosestream.archive.errors import ArchiveError, GapError, OtherRecordsError
 from dosestream.archive.manifest import Entry
-from dosestream.archive.take import RecordReader
+from dosestream.archive.take import whole
 from dosestream.archive.verify import check_file
 from dosestream.kafka.client import producer_config
 from dosestream.kafka.reader import PartitionReader
@@ -48,15 +48,14 @@ def restore(
     for those in wanted.values():
         for one in those:
             check_file(folder, one)
-    places, reader = PartitionReader(kafka), RecordReader(kafka)
+    reader = PartitionReader(kafka)
     try:
-        begin = {where: _held(places, reader, folder, where, those) for where, those in wanted.items()}
+        begin = {where: _held(reader, folder, where, those) for where, those in wanted.items()}
         published = 0
         for where, those in wanted.items():
             records = _records(folder, those)
             if where.topic in BY_KEY:
-                low, high = places.watermarks(where)
-                known = {record.key for record in reader.read(where, low, high)}
+                known = {record.key for record in whole(reader, where, *reader.watermarks(where))}
                 records = (record for record in records if record.key not in known)
             count = _publish(kafka, where, islice(records, begin[where], None))
             published += count
@@ -64,7 +63,6 @@ def restore(
         return published
     finally:
         reader.close()
-        places.close()
 
 
 def _records(folder: Path, those: Sequence[Entry]) -> Iterator[Archived]:
@@ -72,23 +70,21 @@ def _records(folder: Path, those: Sequence[Entry]) -> Iterator[Archived]:
         yield from read(folder / one.path)
 
 
-def _held(
-    places: PartitionReader, reader: RecordReader, folder: Path, where: Partition, those: Sequence[Entry]
-) -> int:
+def _held(reader: PartitionReader, folder: Path, where: Partition, those: Sequence[Entry]) -> int:
     """How many of the archive's records the partition holds already."""
-    if where not in places.partitions(where.topic):
+    if where not in reader.partitions(where.topic):
         raise GapError(
             f"{where.topic}[{where.number}] does not exist: make the topic with as many partitions as it had"
         )
     if where.topic in BY_KEY:
         return 0
-    low, high = places.watermarks(where)
+    low, high = reader.watermarks(where)
     if high == 0:
         return 0
     count = sum(one.records for one in those)
     if low == 0 and high <= count:
         last = next(islice(_records(folder, those), high - 1, None))
-        if any(_same(record, last) for record in reader.read(where, high - 1, high)):
+        if any(_same(record, last) for record in whole(reader, where, high - 1, high)):
             return high
     raise OtherRecordsError(
         f"{where.topic}[{where.number}] holds records that are not the beginning of the archive: restore into an "

@@ -1,18 +1,14 @@
 """Topics into files: what came since the last time, one file a stretch; each counts once the manifest names it."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
-
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from dosestream.archive import manifest
 from dosestream.archive.container import Archived, file_sha256, write
 from dosestream.archive.errors import GapError
 from dosestream.archive.manifest import Entry, path_of
-from dosestream.kafka.client import consumer_config
-from dosestream.kafka.reader import PartitionReader, ReadError
+from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.records import Partition
 from dosestream.kafka.topics import Topic
 from dosestream.settings import KafkaSettings
@@ -22,51 +18,15 @@ TOPICS: Final = (Topic.HL7_RAW, Topic.DICOM_RAW, Topic.DECISION, Topic.SNAPSHOT,
 # Records and bytes of one file, before compression.
 FILE_RECORDS: Final = 200_000
 FILE_BYTES: Final = 256 * 1024 * 1024
-SILENCE_S: Final = 10.0
-TURN_S: Final = 0.1
 
 
-class RecordReader:
-    """Whole records of a partition, with keys, headers and times."""
+def whole(reader: PartitionReader, where: Partition, first: int, stop: int) -> Iterator[Archived]:
+    """Records with first <= offset < stop, with keys, headers and times.
 
-    def __init__(self, kafka: KafkaSettings) -> None:
-        config = {**consumer_config(kafka, group="dosestream-reader"), "enable.partition.eof": True}
-        self._consumer: Any = Consumer(config)
-
-    def read(self, where: Partition, first: int, stop: int) -> Iterator[Archived]:
-        """Those with first <= offset < stop.
-
-        Raises:
-            ReadError: the broker fell silent.
-        """
-        if first >= stop:
-            return
-        try:
-            self._consumer.assign([TopicPartition(where.topic, where.number, first)])
-            position, heard = first, time.monotonic()
-            while position < stop:
-                messages = self._consumer.consume(min(1000, stop - position), timeout=TURN_S)
-                if messages:
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > SILENCE_S:
-                    raise ReadError(f"{where.topic}[{where.number}]: nothing after offset {position}")
-                for message in messages:
-                    if (error := message.error()) is None:
-                        position = message.offset() + 1
-                        if message.offset() < stop:
-                            yield _archived(message)
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        position = max(position, message.offset())
-                    elif not error.retriable():
-                        raise ReadError(f"{where.topic}[{where.number}]: {error}")
-        except KafkaException as error:
-            raise ReadError(f"{where.topic}[{where.number}]: {error}") from error
-        finally:
-            self._consumer.unassign()
-
-    def close(self) -> None:
-        """Leave the broker."""
-        self._consumer.close()
+    Raises:
+        ReadError: the broker fell silent.
+    """
+    return map(_archived, reader.messages(where, first, stop))
 
 
 def _archived(message: Any) -> Archived:
@@ -94,11 +54,11 @@ def archive(
     entries = manifest.load(folder)
     held = {where: those[-1].stop for where, those in manifest.chains(entries).items()}
     written: list[Entry] = []
-    places, reader = PartitionReader(kafka), RecordReader(kafka)
+    reader = PartitionReader(kafka)
     try:
         for topic in topics:
-            for where in places.partitions(topic):
-                low, high = places.watermarks(where)
+            for where in reader.partitions(topic):
+                low, high = reader.watermarks(where)
                 first = held.get(where, low)
                 if first < low:
                     raise GapError(
@@ -119,12 +79,11 @@ def archive(
                     first = entry.stop
     finally:
         reader.close()
-        places.close()
     return written
 
 
 def _file(
-    reader: RecordReader, folder: Path, where: Partition, first: int, high: int, most: int, most_bytes: int
+    reader: PartitionReader, folder: Path, where: Partition, first: int, high: int, most: int, most_bytes: int
 ) -> Entry:
     """One file from offset `first` on."""
     # Where it ends is known once its bytes are: they are written under the widest name first.
@@ -134,7 +93,7 @@ def _file(
     def records() -> Iterator[Archived]:
         nonlocal end, newest
         size = 0
-        for count, record in enumerate(reader.read(where, first, high)):
+        for count, record in enumerate(whole(reader, where, first, high)):
             size += len(record.key or b"") + len(record.value or b"")
             if count and (count >= most or size > most_bytes):
                 end = record.offset

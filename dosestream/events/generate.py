@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dosestream.events.schema_records import records_of, short_name
 from dosestream.events.schemas import NAMES, load
 
 PRIMITIVES = {
@@ -31,23 +32,9 @@ Datum = dict[str, Any]
 '''
 
 
-def _collect(schema: Any, found: dict[str, Any]) -> None:
-    """Gather record definitions, the innermost first, so that each class stands before its use."""
-    if isinstance(schema, list):
-        for branch in schema:
-            _collect(branch, found)
-    elif isinstance(schema, dict):
-        if schema["type"] == "record":
-            for field in schema["fields"]:
-                _collect(field["type"], found)
-            found.setdefault(schema["name"], schema)
-        elif schema["type"] == "array":
-            _collect(schema["items"], found)
-
-
 def _record_name(schema: Any, known: dict[str, Any]) -> str | None:
     name = schema["name"] if isinstance(schema, dict) and schema["type"] == "record" else schema
-    short = name.rsplit(".", 1)[-1] if isinstance(name, str) else None
+    short = short_name(name) if isinstance(name, str) else None
     return short if short in known else None
 
 
@@ -128,7 +115,8 @@ def generate() -> str:
     roots: list[tuple[str, str]] = []
     for name in NAMES:
         document = json.loads(load(name).text)
-        _collect(document, known)
+        for record, defined in records_of(document).items():
+            known.setdefault(short_name(record), defined)
         roots.append((name, document["name"]))
     body = "\n".join(_class(schema, known) for schema in known.values())
     head = HEAD.replace(

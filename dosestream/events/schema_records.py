@@ -5,7 +5,8 @@ from typing import Any
 
 
 def records_of(schema: Any) -> dict[str, Any]:
-    """The record definitions of a schema (its JSON document) by their full names, the outermost first."""
+    """The record definitions of a schema (its JSON document) by their full names, the innermost first: each
+    stands before its use."""
     found: dict[str, Any] = {}
     _collect(schema, found)
     return found
@@ -27,8 +28,8 @@ def _collect(schema: Any, found: dict[str, Any]) -> None:
             _collect(branch, found)
     elif isinstance(schema, dict):
         if schema["type"] == "record":
-            found[schema["name"]] = schema
             for field in schema["fields"]:
                 _collect(field["type"], found)
+            found[schema["name"]] = schema
         elif schema["type"] in ("array", "map"):
             _collect(schema.get("items") or schema.get("values"), found)

@@ -2,23 +2,18 @@
 
 import hmac
 import time
-from collections.abc import Iterable, Mapping, Sequence
-
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dosestream.events.cloudevents import headers
 from dosestream.events.codec import Codec
 from dosestream.events.records import EntitySnapshot
-from dosestream.kafka.client import consumer_config
 from dosestream.kafka.publisher import Position, Publisher, PublishError
-from dosestream.kafka.reader import ReadError, RetentionError
-from dosestream.kafka.records import Pointer
+from dosestream.kafka.reader import PartitionReader, RetentionError
+from dosestream.kafka.records import Partition, Pointer
 from dosestream.kafka.topics import Topic
 from dosestream.settings import KafkaSettings
 
 TOPIC = str(Topic.SNAPSHOT)
-SILENCE_S = 10.0
-TURN_S = 0.1
 # A gap of so few offsets is read through rather than sought over.
 NEAR = 200
 
@@ -88,7 +83,7 @@ class SnapshotReader:
 
     def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
         self._kafka, self._codec = kafka, codec
-        self._consumer: Consumer | None = None
+        self._reader: PartitionReader | None = None
 
     def fetch(self, pointers: Sequence[Pointer]) -> dict[str, EntitySnapshot]:
         """The snapshots of entities, by entity. Where the record is gone from its place, a newer one of the entity
@@ -109,9 +104,9 @@ class SnapshotReader:
 
     def close(self) -> None:
         """Leave the broker."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def _read(self, partition: int, wanted: Sequence[Pointer]) -> dict[str, bytes]:
         at = {pointer.offset: pointer.entity for pointer in wanted}
@@ -127,10 +122,7 @@ class SnapshotReader:
         # The newest of an entity is never compacted away.
         if lost := {pointer.entity for pointer in wanted if pointer.entity not in found}:
             # Also before its place: a topic that was restored has no holes.
-            low, high = self._consumer_of().get_watermark_offsets(
-                TopicPartition(TOPIC, partition), timeout=SILENCE_S
-            )
-            rest = self._stretch(partition, int(low), int(high))
+            rest = self._stretch(partition, *self._connected().watermarks(Partition(TOPIC, partition)))
             found |= {key: value for _, key, value in rest if value and key in lost}
             if gone := lost - found.keys():
                 raise SnapshotError(
@@ -139,40 +131,14 @@ class SnapshotReader:
                 )
         return found
 
-    def _stretch(self, partition: int, start: int, stop: int) -> Iterable[tuple[int, str, bytes | None]]:
-        consumer = self._consumer_of()
-        consumer.assign([TopicPartition(TOPIC, partition, start)])
-        try:
-            position, heard = start, time.monotonic()
-            while position < stop:
-                messages = consumer.consume(min(NEAR, stop - position), timeout=TURN_S)
-                if messages:
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > SILENCE_S:
-                    raise ReadError(f"{TOPIC}[{partition}]: nothing after offset {position}")
-                for message in messages:
-                    error = message.error()
-                    if error is None:
-                        position = message.offset() + 1
-                        if message.offset() < stop:
-                            yield message.offset(), (message.key() or b"").decode(), message.value()
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        position = max(position, message.offset())
-                    elif not error.retriable():
-                        raise ReadError(f"{TOPIC}[{partition}]: {error}")
-        except KafkaException as error:
-            raise ReadError(f"{TOPIC}[{partition}]: {error}") from error
-        finally:
-            consumer.unassign()
+    def _stretch(self, partition: int, start: int, stop: int) -> Iterator[tuple[int, str, bytes | None]]:
+        for one in self._connected().messages(Partition(TOPIC, partition), start, stop, NEAR):
+            yield one.offset(), (one.key() or b"").decode(), one.value()
 
-    def _consumer_of(self) -> Consumer:
-        if self._consumer is None:
-            config = consumer_config(self._kafka, group="dosestream-reader")
-            # The end is told with its offset: compaction leaves holes.
-            self._consumer = Consumer(
-                {**config, "enable.partition.eof": True, "auto.offset.reset": "earliest"}
-            )
-        return self._consumer
+    def _connected(self) -> PartitionReader:
+        if self._reader is None:
+            self._reader = PartitionReader(self._kafka)
+        return self._reader
 
 
 def _run(start: int, wanted: Mapping[int, str]) -> int:

@@ -2,17 +2,17 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from dosestream.events.codec import Codec, MalformedRecordError
 from dosestream.events.records import RawMessage
 from dosestream.kafka.admin import BrokerAwayError
-from dosestream.kafka.client import consumer_config
 from dosestream.kafka.publisher import Position, Publication, Publisher, PublishError
+from dosestream.kafka.reader import ReadError, messages, offset_consumer
+from dosestream.kafka.records import Partition
 from dosestream.settings import KafkaSettings
 
 log = logging.getLogger("dosestream.kafka.stretch")
@@ -27,7 +27,6 @@ Normalise = Callable[[RawMessage, Position], Iterable[Publication]]
 BATCH = 200
 UNDER_WAY_BYTES = 32 * 1024 * 1024
 SILENCE_S = 30.0
-TURN_S = 0.1
 
 
 class Stamp(NamedTuple):
@@ -66,39 +65,15 @@ class Stretches:
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._topic = topic
-        # The end is told with its offset, so that the position passes holes that no record fills.
-        config = {**consumer_config(kafka, group="dosestream-reader"), "enable.partition.eof": True}
-        self._consumer: Any = Consumer(config)
+        self._consumer = offset_consumer(kafka)
 
     def read(self, partition: int, first: int, end: int) -> Iterator[list[Any]]:
         """The messages of `[first, end)`, in batches; an empty batch while the broker is silent."""
-        if first >= end:
-            return
+        stretch = {Partition(self._topic, partition): (first, end)}
         try:
-            self._consumer.assign([TopicPartition(self._topic, partition, first)])
-            position, heard = first, time.monotonic()
-            while position < end:
-                # No more than are left: consume() waits until it has as many as it was asked for.
-                messages = self._consumer.consume(min(BATCH, end - position), timeout=TURN_S)
-                batch = []
-                for message in messages:
-                    if (error := message.error()) is None:
-                        position = message.offset() + 1
-                        if message.offset() < end:
-                            batch.append(message)
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        position = max(position, message.offset())
-                    elif not error.retriable():
-                        raise BrokerAwayError(f"{self._topic}[{partition}]: {error}")
-                if messages:
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > SILENCE_S:
-                    raise BrokerAwayError(f"{self._topic}[{partition}]: no records came from {position} on")
-                yield batch
-        except KafkaException as error:
-            raise BrokerAwayError(f"{self._topic}[{partition}]: {error}") from error
-        finally:
-            self._consumer.unassign()
+            yield from messages(self._consumer, stretch, page=BATCH, silence_s=SILENCE_S)
+        except ReadError as error:
+            raise BrokerAwayError(str(error)) from error
 
     def starts_at(self, millis: int, partitions: Iterable[int]) -> dict[int, int]:
         """Partition to the offset of its first record of that time or later; without one it is left out."""

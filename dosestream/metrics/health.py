@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 # A loop that did not turn for so long hangs.
 SILENT_S: Final = 30.0
@@ -53,6 +53,24 @@ class Remembered:
                 self._said = self._check()
                 self._until = time.monotonic() + self._holds_s
             return self._said
+
+
+class Openable(Protocol):
+    """Who takes what comes, once it is open."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes what comes now."""
+
+
+def opened(find: Callable[[], Openable | None], otherwise: str) -> Check:
+    """A check that what `find` finds is there and open."""
+
+    def check() -> str:
+        found = find()
+        return "" if found is not None and found.is_open else otherwise
+
+    return check
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from dosestream.reconcile.rows import AnomalyRow, GroupRows, OrderRow, ReportRow
 from dosestream.reconcile.rules import Rules
 from dosestream.reconcile.status import CANCELED, DISCONTINUED, PROGRESS
 from dosestream.reconcile.steps import step_rows
-from dosestream.reconcile.studies import ArrivedStudy, arrived_studies, study_orders, study_row
+from dosestream.reconcile.studies import ArrivedStudy, arrived_studies
+from dosestream.reconcile.study_row import study_orders, study_row
 from dosestream.reconcile.waiting import why_waiting
 
 E = TypeVar("E", Order, Study, Decision, Appointment, Report)

@@ -16,7 +16,7 @@ from dosestream.admission import PEER_NOT_ALLOWED, Admission, Peer, address_of
 from dosestream.audit.trail import Kind, Trail, now
 from dosestream.dose.part10 import join
 from dosestream.dose.step_header import PERFORMED_STEP
-from dosestream.events.identity import content_hash, event_id
+from dosestream.events.identity import content_hash
 from dosestream.events.receipt import ReceiptClock
 from dosestream.events.records import RawMessage, Rejection, Study
 from dosestream.kafka.normalised_up_to import NormalisedUpTo
@@ -26,7 +26,7 @@ from dosestream.repeats.store import repeat_key
 from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings, SourceSettings, source_for_ae
 from services.arrivals.known import Known
-from services.arrivals.publications import Arrival, Publications, refusal
+from services.arrivals.publications import Arrival, Publications, refusal, rejection_of
 from services.arrivals.steps import INVALID_VALUE, Ruling, ruling
 
 log = logging.getLogger("dosestream.arrivals")
@@ -317,17 +317,9 @@ class Intake:
 
     def _too_large(self, raw: RawMessage, status: int) -> Rejection:
         cap = self._settings.kafka.max_message_bytes
-        return Rejection(
-            event_id=event_id(f"{raw.source}\0too_large", raw.body, 0),
-            source=raw.source,
-            control_id=raw.control_id,
-            received_at=raw.received_at,
-            message_type=raw.message_type,
-            transport=raw.transport,
-            peer=raw.peer,
-            code="too_large",
-            reason=f"more than {cap} bytes without pixel data: "
-            f"only the first {KEPT_OF_TOO_LARGE} are kept here; raise kafka.max_message_bytes and send it again",
-            answer=f"{status:04X}",
-            body=raw.body[:KEPT_OF_TOO_LARGE],
+        reason = (
+            f"more than {cap} bytes without pixel data: "
+            f"only the first {KEPT_OF_TOO_LARGE} are kept here; raise kafka.max_message_bytes and send it again"
         )
+        rejection = rejection_of(raw, "too_large", reason)
+        return replace(rejection, answer=f"{status:04X}", body=raw.body[:KEPT_OF_TOO_LARGE])

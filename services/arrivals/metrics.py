@@ -11,7 +11,7 @@ from dosestream.audit.trail import Trail
 from dosestream.metrics import names
 from dosestream.metrics.certificates import expiries
 from dosestream.metrics.exposition import Sample
-from dosestream.metrics.health import Health, Pulse, Remembered
+from dosestream.metrics.health import Health, Pulse, Remembered, opened
 from dosestream.metrics.labels import OTHER, Sources, folded, plain
 from dosestream.metrics.server import MetricsServer, serve
 from dosestream.metrics.servers import Broker
@@ -64,15 +64,12 @@ def begin(
             yield Sample(names.REJECTED, count, (status,))
         yield Sample(names.AUDIT_LOST, trail.lost)
 
-    def is_open() -> str:
-        held = listener()
-        return "" if held is not None and held.is_open else "the listener is not open"
-
-    def takes() -> str:
-        return "" if intake.is_open else "what a crash left is not taken up yet: senders hear 0xA700"
-
     health = Health(
         live={f"loop {number}": pulse for number, pulse in enumerate(pulses, 1)},
-        ready={"kafka": Remembered(Broker(settings).check), "listener": is_open, "intake": takes},
+        ready={
+            "kafka": Remembered(Broker(settings).check),
+            "listener": opened(listener, "the listener is not open"),
+            "intake": opened(lambda: intake, "what a crash left is not taken up yet: senders hear 0xA700"),
+        },
     )
     return serve(settings, "arrivals", health, read, expiries("dicom", certificates))

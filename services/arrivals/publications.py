@@ -35,30 +35,21 @@ class Publications:
         try:
             arrival = study_event(raw, position.partition, position.offset, self.settings)
             # A message about a step that was refused when it came does not count when it is read again.
-            if isinstance(arrival, Study) and arrival.kind == "performed_step" and raw.answer in REFUSED:
-                refused = refusal(raw, REFUSED[raw.answer])
-                return replace(refused, raw_partition=position.partition, raw_offset=position.offset)
-            return arrival
+            if (
+                not isinstance(arrival, Study)
+                or arrival.kind != "performed_step"
+                or raw.answer not in REFUSED
+            ):
+                return arrival
+            rejection = refusal(raw, REFUSED[raw.answer])
         except Exception as error:
             # The message of an unforeseen error may quote the patient: its place and kind are enough.
             frame = traceback.extract_tb(error.__traceback__)[-1]
             kind = f"{type(error).__name__} at {frame.name}:{frame.lineno}"
             log.error("%s %s: reading failed: %s", raw.source, raw.control_id, kind)
-            return Rejection(
-                event_id=event_id(f"{raw.source}\0unforeseen", raw.body, 0),
-                source=raw.source,
-                control_id=raw.control_id,
-                received_at=raw.received_at,
-                raw_partition=position.partition,
-                raw_offset=position.offset,
-                message_type=raw.message_type,
-                transport=raw.transport,
-                peer=raw.peer,
-                code="unforeseen",
-                reason=f"The reader failed ({kind}): report it; a replay after the repair catches it up.",
-                answer=raw.answer,
-                body=raw.body,
-            )
+            reason = f"The reader failed ({kind}): report it; a replay after the repair catches it up."
+            rejection = rejection_of(raw, "unforeseen", reason)
+        return replace(rejection, raw_partition=position.partition, raw_offset=position.offset)
 
     def raw(self, raw: RawMessage, arrival: Arrival, instance: tuple[str, bytes]) -> Publication:
         """The raw record, keyed by the patient of the instance, else by its study or its own UID.
@@ -114,19 +105,24 @@ class Publications:
         )
 
 
-def refusal(raw: RawMessage, step: Ruling) -> Rejection:
-    """Of a message about a performed step that comes when it must not."""
+def rejection_of(raw: RawMessage, code: str, reason: str, location: str = "") -> Rejection:
+    """Why an instance is not taken, with its bytes; it has no place in the raw topic yet."""
     return Rejection(
-        event_id=event_id(f"{raw.source}\0{step.code}", raw.body, 0),
+        event_id=event_id(f"{raw.source}\0{code}", raw.body, 0),
         source=raw.source,
         control_id=raw.control_id,
         received_at=raw.received_at,
         message_type=raw.message_type,
         transport=raw.transport,
         peer=raw.peer,
-        code=step.code,
-        reason=step.reason,
-        location="(0040,0252)",
+        code=code,
+        reason=reason,
+        location=location,
         answer=raw.answer,
         body=raw.body,
     )
+
+
+def refusal(raw: RawMessage, step: Ruling) -> Rejection:
+    """Of a message about a performed step that comes when it must not."""
+    return rejection_of(raw, step.code, step.reason, "(0040,0252)")

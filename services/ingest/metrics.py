@@ -10,7 +10,7 @@ from dosestream.audit.trail import Trail
 from dosestream.metrics import names
 from dosestream.metrics.certificates import expiries
 from dosestream.metrics.exposition import Sample
-from dosestream.metrics.health import Health, Pulse, Remembered
+from dosestream.metrics.health import Health, Pulse, Remembered, opened
 from dosestream.metrics.joined import address_in, joined, pages
 from dosestream.metrics.labels import Sources, folded, hl7_type, plain
 from dosestream.metrics.names import Metric
@@ -100,16 +100,13 @@ def begin(
         yield Sample(names.CHECKED, now.checked)
         yield Sample(names.AUDIT_LOST, trail.lost)
 
-    def is_open() -> str:
-        heard = listener()
-        return "" if heard is not None and heard.is_open else "the listener is not open"
-
-    def takes() -> str:
-        return "" if intake.is_open else "what a crash left is not taken up yet: senders hear AE"
-
     health = Health(
         live={"loop": pulse},
-        ready={"kafka": Remembered(Broker(settings).check), "listener": is_open, "intake": takes},
+        ready={
+            "kafka": Remembered(Broker(settings).check),
+            "listener": opened(listener, "the listener is not open"),
+            "intake": opened(lambda: intake, "what a crash left is not taken up yet: senders hear AE"),
+        },
     )
     return serve(settings, "ingest", health, read, expiries("mllp", certificates), share=share)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dosestream.metrics import names
 from dosestream.metrics.exposition import Sample
-from dosestream.metrics.health import Health, Pulse, Remembered
+from dosestream.metrics.health import Health, Pulse, Remembered, opened
 from dosestream.metrics.labels import Sources, folded, plain
 from dosestream.metrics.server import MetricsServer, serve
 from dosestream.metrics.servers import database_check
@@ -29,7 +29,7 @@ def begin(settings: Settings, finder: Finder, listener: Listener, pulse: Pulse) 
         live={"loop": pulse},
         ready={
             "database": Remembered(lambda: database_check(settings)),
-            "listener": lambda: "" if listener.is_open else "the listener is not open",
+            "listener": opened(lambda: listener, "the listener is not open"),
         },
     )
     return serve(settings, "worklist", health, read)

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from numbered import START, envelope
 
 from dosestream.db import ledger
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation, mark_other_rules
@@ -30,7 +31,6 @@ from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
 
 CODEC, RULES = Codec(), Rules()
-START = 1_772_438_400_000_000
 TABLES = ("study", "study_order", "dose_total", "irradiation_event", "imaging_order", "patient", "anomaly")
 NOT_CONTENT = {"revision", "updated_at"}
 Event = Patient | Order | Study | Clock
@@ -43,19 +43,6 @@ def database(fresh_database: Callable[[], str]) -> Iterator[Connection]:
     migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
-
-
-def envelope(number: int, source: str = "RIS|HOSP") -> dict[str, Any]:
-    return {
-        "event_id": f"{number:032d}",
-        "source": source,
-        "control_id": f"M{number}",
-        "received_at": START + number,
-        "raw_partition": 0,
-        "raw_offset": number,
-        "event_time": START + number,
-        "message_time": START + number,
-    }
 
 
 def person(value: str, name: str) -> Demographics:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
+from numbered import START, envelope
 
 from dosestream.db import ledger
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
@@ -29,7 +30,6 @@ from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
 
 CODEC, RULES = Codec(), Rules()
-START = 1_772_438_400_000_000
 TOPIC_OF: dict[type[Any], Topic] = {Patient: Topic.PATIENT, Order: Topic.ORDER, Study: Topic.STUDY}
 STUDY = (
     "study_instance_uid, patient_id, patient_name, accession_number, placer_order_number, link_state, link_method, "
@@ -58,20 +58,6 @@ def new_database(fresh_database: Callable[[], str]) -> Iterator[Callable[[], Con
     yield make
     for connection in opened:
         connection.close()
-
-
-def envelope(number: int) -> dict[str, Any]:
-    at = START + number
-    return {
-        "event_id": f"{number:032d}",
-        "source": "RIS|HOSP",
-        "control_id": f"M{number}",
-        "received_at": at,
-        "raw_partition": 0,
-        "raw_offset": number,
-        "event_time": at,
-        "message_time": at,
-    }
 
 
 def history(mark: str = "") -> list[Event]:

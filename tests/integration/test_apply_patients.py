@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from numbered import START, envelope
 
 from dosestream.db import ledger
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
@@ -19,7 +20,6 @@ from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
 
 CODEC = Codec()
-START = 1_772_438_400_000_000
 TABLES = ("study", "study_order", "imaging_order", "patient", "anomaly")
 NOT_CONTENT = {"revision", "updated_at"}
 Event = Patient | Order | Study | Decision
@@ -33,18 +33,6 @@ def ids(*values: str) -> tuple[Identifier, ...]:
     return tuple(Identifier(authority=a or "HOSP", value=v) for v, _, a in parts)
 
 
-def envelope(number: int) -> dict[str, Any]:
-    return {
-        "event_id": f"{number:032d}",
-        "source": "HIS|HOSP",
-        "control_id": f"M{number}",
-        "received_at": START + number,
-        "raw_partition": 0,
-        "raw_offset": number,
-        "event_time": START + number,
-    }
-
-
 def adt(
     number: int,
     who: Sequence[str],
@@ -55,7 +43,7 @@ def adt(
     **fields: Any,
 ) -> Patient:
     return Patient(
-        **envelope(number) | fields,
+        **envelope(number, source="HIS|HOSP") | fields,
         action=action or ("merge" if prior else "update"),
         trigger=trigger or ("A40" if prior else "A08"),
         patient=Demographics(identifiers=ids(*who), name=name),
@@ -65,7 +53,7 @@ def adt(
 
 def order(number: int, who: str, key: str, visit: str = "") -> Order:
     return Order(
-        **envelope(number),
+        **envelope(number, source="HIS|HOSP"),
         control_code="NW",
         order_status="SC",
         patient=Demographics(identifiers=ids(who)),
@@ -78,7 +66,7 @@ def order(number: int, who: str, key: str, visit: str = "") -> Order:
 def study(number: int, who: str, key: str) -> Study:
     value, _, authority = who.partition("@")
     return Study(
-        **envelope(number),
+        **envelope(number, source="HIS|HOSP"),
         kind="dose_report",
         study_instance_uid=f"1.2.{key}",
         sop_instance_uid=f"1.2.{key}.1",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from dosestream.archive import manifest
@@ -16,9 +16,10 @@ from dosestream.archive.check import cover
 from dosestream.archive.container import Archived
 from dosestream.archive.errors import DamagedError, GapError, OtherRecordsError
 from dosestream.archive.restore import restore
-from dosestream.archive.take import RecordReader, archive
+from dosestream.archive.take import archive, whole
 from dosestream.archive.verify import verify
 from dosestream.kafka.client import producer_config
+from dosestream.kafka.reader import PartitionReader, ReadError
 from dosestream.kafka.records import Partition
 from dosestream.settings import KafkaSettings
 
@@ -38,14 +39,14 @@ class Topics:
         (made,) = self.admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config)]).values()
         made.result(30)
         # Its partitions have their leaders a little later.
-        reader = RecordReader(self.kafka)
+        reader = PartitionReader(self.kafka)
         deadline = time.monotonic() + 30
         for number in range(PARTITIONS):
             while True:
                 try:
-                    reader._consumer.get_watermark_offsets(TopicPartition(name, number), timeout=10)
+                    reader.watermarks(Partition(name, number))
                     break
-                except KafkaException:
+                except ReadError:
                     assert time.monotonic() < deadline
                     time.sleep(0.1)
         reader.close()
@@ -76,11 +77,11 @@ class Topics:
         assert not producer.flush(30) and not failed
 
     def held(self, name: str) -> list[tuple[int, list[Archived]]]:
-        reader = RecordReader(self.kafka)
+        reader = PartitionReader(self.kafka)
         found = []
         for number in range(PARTITIONS):
-            low, high = reader._consumer.get_watermark_offsets(TopicPartition(name, number), timeout=10)
-            found.append((number, list(reader.read(Partition(name, number), low, high))))
+            where = Partition(name, number)
+            found.append((number, list(whole(reader, where, *reader.watermarks(where)))))
         reader.close()
         return found
 

@@ -5,22 +5,32 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pydicom
 import pytest
 import sr_builder as sr
-from arrivals_running import audited
+from arrivals_running import (
+    CALLED,
+    EXPLICIT,
+    Running,
+    audited,
+    dose_report,
+    image_header,
+    new_uid,
+    published,
+    running,
+)
 from pydicom import Dataset
 from pynetdicom import AE
+from reading import held
 from running_stack import DOSESTREAM, wait_until
-from sr_builder import coded, num, text
+from sr_builder import text
 
 from dosestream.client.store import StoreError, Storer, store_files
 from dosestream.embedded.kafka import EmbeddedKafka
@@ -30,7 +40,6 @@ from dosestream.events.receipt import ReceiptClock
 from dosestream.events.records import Audit, RawMessage, Rejection, Study
 from dosestream.kafka.normalised_up_to import DICOM_GROUP
 from dosestream.kafka.publisher import Position, Publisher
-from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.roster import Member, Roster
 from dosestream.kafka.stretch import INSTANCE_HEADER
 from dosestream.kafka.topics import Topic
@@ -43,44 +52,12 @@ from dosestream.settings import (
     SiteSettings,
     SourceSettings,
 )
-from services.arrivals.intake import Instance, Intake
-from services.arrivals.listener import Listener
+from services.arrivals.intake import Instance
 from services.arrivals.publications import Publications
-from services.arrivals.service import Arrivals
 
-EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+IMPLICIT = "1.2.840.10008.1.2"
 BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 JPEG = "1.2.840.10008.1.2.4.50"
-CALLED = "DOSESTREAM"
-
-E = TypeVar("E", RawMessage, Study, Rejection, Audit)
-
-
-@dataclass(frozen=True)
-class Running:
-    """The service under test, in this process."""
-
-    settings: Settings
-    port: int
-    intake: Intake | None = None
-
-    def storer(self, calling: str = "CT1") -> Storer:
-        return Storer("127.0.0.1", self.port, CALLED, calling)
-
-    def published(self, topic: Topic, kind: type[E], sop_instance_uid: str) -> list[E]:
-        """The records of a topic about one instance."""
-        reader = PartitionReader(self.settings.kafka)
-        try:
-            records = [
-                Codec().decode(record.value, kind)
-                for partition in reader.partitions(str(topic))
-                for batch in reader.read(partition, *reader.watermarks(partition))
-                for record in batch
-                if record.value is not None
-            ]
-        finally:
-            reader.close()
-        return [record for record in records if record.control_id == sop_instance_uid]
 
 
 def settings_for(kafka: KafkaSettings, folder: Path) -> Settings:
@@ -100,33 +77,12 @@ def settings_for(kafka: KafkaSettings, folder: Path) -> Settings:
 @pytest.fixture(scope="module")
 def arrivals(kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     settings = settings_for(kafka, tmp_path_factory.mktemp("repeats"))
-    service = Arrivals(settings)
-    try:
-        listener = service.start(threading.Event())
-        assert isinstance(listener, Listener)
-        yield Running(settings, listener.port, service.intake)
-    finally:
-        service.stop()
-
-
-def new_uid() -> str:
-    return f"2.25.{uuid.uuid4().int}"
-
-
-def dose_report(**changes: Any) -> Dataset:
-    event = sr.event(num("122130", "1.5", "dGy.cm2"), coded("113721", sr.FLUOROSCOPY), event_uid=new_uid())
-    changes = {"SOPInstanceUID": new_uid(), "StudyInstanceUID": new_uid()} | changes
-    return sr.projection(event, totals=(num("113722", "1.5", "dGy.cm2"),), **changes)
+    with running(settings) as service:
+        yield service
 
 
 def image() -> Dataset:
-    data_set = sr.header(
-        SOPClassUID=sr.CT_IMAGE, SOPInstanceUID=new_uid(), StudyInstanceUID=new_uid(), Modality="CT"
-    )
-    data_set.Rows = data_set.Columns = 64
-    data_set.BitsAllocated, data_set.BitsStored, data_set.HighBit = 16, 16, 15
-    data_set.SamplesPerPixel, data_set.PixelRepresentation = 1, 0
-    data_set.PhotometricInterpretation = "MONOCHROME2"
+    data_set = image_header()
     data_set.PixelData = b"\x55" * 8192
     data_set["PixelData"].VR = "OW"
     return data_set
@@ -167,16 +123,10 @@ def test_a_dose_report_is_in_kafka_raw_and_normalised_when_success_is_heard(
 
 
 def position_of(arrivals: Running, sop_instance_uid: str) -> tuple[int, int]:
-    reader = PartitionReader(arrivals.settings.kafka)
-    try:
-        for partition in reader.partitions(str(Topic.DICOM_RAW)):
-            for batch in reader.read(partition, *reader.watermarks(partition)):
-                for record in batch:
-                    raw = Codec().decode(record.value or b"", RawMessage)
-                    if raw.control_id == sop_instance_uid:
-                        return partition.number, record.offset
-    finally:
-        reader.close()
+    for record in held(arrivals.settings.kafka, Topic.DICOM_RAW):
+        raw = Codec().decode(record.value or b"", RawMessage)
+        if raw.control_id == sop_instance_uid:
+            return record.partition.number, record.offset
     raise AssertionError("the raw record is not there")
 
 
@@ -276,20 +226,14 @@ def test_an_instance_over_the_cap_is_rejected_and_the_association_goes_on(
     kafka: KafkaSettings, tmp_path: Path
 ) -> None:
     settings = settings_for(replace(kafka, max_message_bytes=200_000), tmp_path)
-    service = Arrivals(settings)
-    try:
-        listener = service.start(threading.Event())
-        assert listener is not None
-        running = Running(settings, listener.port)
-        report = dose_report()
-        report.ContentSequence.append(text("121106", "x" * 300_000))
-        with running.storer() as storer:
+    report = dose_report()
+    report.ContentSequence.append(text("121106", "x" * 300_000))
+    with running(settings) as arrivals:
+        with arrivals.storer() as storer:
             assert 0xC000 <= storer.store(sr.part10(report)) <= 0xCFFF
             assert storer.store(sr.part10(dose_report())) == 0x0000
-        (rejection,) = running.published(Topic.REJECTED, Rejection, report.SOPInstanceUID)
+        (rejection,) = arrivals.published(Topic.REJECTED, Rejection, report.SOPInstanceUID)
         assert (rejection.code, rejection.raw_partition) == ("too_large", -1)
-    finally:
-        service.stop()
 
 
 @pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk's storescu is not installed")
@@ -360,18 +304,13 @@ def test_a_raw_record_without_its_event_gets_it_at_the_next_start(
     headers = [(INSTANCE_HEADER, life.name.encode())]
     position = publisher.publish_and_wait(str(Topic.DICOM_RAW), b"key", Codec().encode(raw), headers)
     publisher.close()
-    service = Arrivals(settings)
-    try:
-        listener = service.start(threading.Event())
-        assert listener is not None
+    with running(settings) as arrivals:
         # Another process of the machine may have taken it over at the same time: the same event then.
-        studies = Running(settings, listener.port).published(Topic.STUDY, Study, report.SOPInstanceUID)
-        assert studies
-        for study in studies:
-            assert (study.raw_partition, study.raw_offset) == position
-            assert study.received_at == raw.received_at
-    finally:
-        service.stop()
+        studies = arrivals.published(Topic.STUDY, Study, report.SOPInstanceUID)
+    assert studies
+    for study in studies:
+        assert (study.raw_partition, study.raw_offset) == position
+        assert study.received_at == raw.received_at
 
 
 def test_with_the_broker_away_it_says_out_of_resources_and_works_again_on_the_same_association(
@@ -405,23 +344,16 @@ def test_a_repeat_after_a_restart_gets_the_same_status_and_no_second_event(
 ) -> None:
     good, bad = dose_report(), dose_report(StudyInstanceUID="")
     statuses = []
+    settings = settings_for(kafka, tmp_path)
     for _ in range(2):
-        settings = settings_for(kafka, tmp_path)
-        service = Arrivals(settings)
-        try:
-            listener = service.start(threading.Event())
-            assert isinstance(listener, Listener)
-            with Running(settings, listener.port).storer() as storer:
-                statuses.append([storer.store(sr.part10(report)) for report in (good, bad)])
-        finally:
-            service.stop()
+        with running(settings) as arrivals, arrivals.storer() as storer:
+            statuses.append([storer.store(sr.part10(report)) for report in (good, bad)])
     assert statuses[0] == statuses[1]
     assert [status == 0 for status in statuses[0]] == [True, False]
-    running = Running(settings_for(kafka, tmp_path), 0)
     for report in (good, bad):
-        assert len(running.published(Topic.DICOM_RAW, RawMessage, report.SOPInstanceUID)) == 1
-    assert len(running.published(Topic.STUDY, Study, good.SOPInstanceUID)) == 1
-    assert len(running.published(Topic.REJECTED, Rejection, bad.SOPInstanceUID)) == 1
+        assert len(published(kafka, Topic.DICOM_RAW, RawMessage, report.SOPInstanceUID)) == 1
+    assert len(published(kafka, Topic.STUDY, Study, good.SOPInstanceUID)) == 1
+    assert len(published(kafka, Topic.REJECTED, Rejection, bad.SOPInstanceUID)) == 1
 
 
 def test_sigterm_ends_the_service_with_0_and_what_was_answered_is_in_kafka(
@@ -449,10 +381,7 @@ def test_sigterm_ends_the_service_with_0_and_what_was_answered_is_in_kafka(
     finally:
         process.kill()
         process.wait()
-    assert (
-        len(Running(settings_for(kafka, tmp_path), 0).published(Topic.STUDY, Study, report.SOPInstanceUID))
-        == 1
-    )
+    assert len(published(kafka, Topic.STUDY, Study, report.SOPInstanceUID)) == 1
     assert "Doe" not in (tmp_path / "log").read_text()
 
 
@@ -482,9 +411,9 @@ def test_a_stranger_under_the_title_of_a_source_has_no_association_and_stores_no
         storer.store(sr.part10(report))
     # What came by another way than an association that the listener accepted is refused all the same.
     uid = str(report.SOPInstanceUID)
-    assert arrivals.intake is not None
+    assert arrivals.service is not None
     instance = Instance(sr.DOSE_SR, uid, EXPLICIT, b"", "ELSEWHERE", CALLED, "127.0.0.1:104")
-    assert arrivals.intake.take(instance) == 0x0124
+    assert arrivals.service.intake.take(instance) == 0x0124
     wait_until(lambda: len(receipts(arrivals, uid)) == 1, "the audit record")
     (stranger,) = receipts(arrivals, uid)
     assert (stranger.source, stranger.answer, stranger.code) == ("elsewhere", "0124", "peer_not_allowed")

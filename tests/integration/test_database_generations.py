@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from numbered import UID, named, order, report
 
 from dosestream.db import generations, revisions
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
@@ -20,10 +21,8 @@ from dosestream.db.migrate import migrate
 from dosestream.db.records import Decoded
 from dosestream.events.codec import Codec
 from dosestream.events.records import (
-    Demographics,
     DoseReport,
     DoseTotal,
-    Identifier,
     Order,
     Patient,
     Study,
@@ -36,7 +35,6 @@ from dosestream.settings import KafkaSettings, PostgresSettings, Settings
 from services.reconciler.outbox import Outbox
 
 CODEC, RULES = Codec(), Rules()
-START = 1_772_438_400_000_000
 LIVE = Generation(1)
 TOPICS = {Order: Topic.ORDER, Study: Topic.STUDY, Patient: Topic.PATIENT}
 Connection = psycopg.Connection[Any]
@@ -62,53 +60,10 @@ def made(connection: Connection) -> Generation:
         return generations.create(connection, Origin.NORMALISED, {}, {}, None, "").generation
 
 
-def envelope(number: int) -> dict[str, Any]:
-    return {
-        "event_id": f"{number:032d}",
-        "source": "RIS|HOSP",
-        "control_id": f"M{number}",
-        "message_type": "ORM^O01",
-        "received_at": START + number,
-        "raw_partition": 0,
-        "raw_offset": number,
-        "event_time": START + number,
-        "message_time": START + number,
-    }
-
-
-def person(value: str, name: str = "") -> Demographics:
-    return Demographics(identifiers=(Identifier(authority="HOSP", value=value),), name=name)
-
-
-def order(number: int, accession: str) -> Order:
-    return Order(
-        **envelope(number),
-        control_code="NW",
-        order_status="SC",
-        patient=person("P1"),
-        placer_order_number="PL1",
-        accession_number=accession,
-    )
-
-
-def report(number: int, uid: str = "1.2.1", accession: str = "A1", dlp: float = 100.0) -> Study:
-    return Study(
-        **envelope(number),
-        kind="dose_report",
-        study_instance_uid=uid,
-        sop_instance_uid=f"{uid}.1",
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.67",
-        study_at=START,
-        accession_number=accession,
-        patient=Demographics(identifiers=(Identifier(authority="", value="P1"),)),
-        dose=DoseReport(
-            template="10011", totals=(DoseTotal(quantity="ct_dlp", value=dlp, unit="mGy.cm"),), events=()
-        ),
-    )
-
-
-def named(number: int, name: str) -> Patient:
-    return Patient(**envelope(number), action="update", trigger="A08", patient=person("P1", name))
+def with_dlp(number: int, dlp: float, uid: str = UID, accession: str = "A1") -> Study:
+    """A dose report with this total, mGy.cm."""
+    total = DoseTotal(quantity="ct_dlp", value=dlp, unit="mGy.cm")
+    return report(number, uid, accession, dose=DoseReport(template="10011", totals=(total,), events=()))
 
 
 def tell(
@@ -220,7 +175,7 @@ SAME: list[Event] = [order(1, "A1"), report(2)]
         ),
         pytest.param([report(2)], SAME, "facts that only the new generation has", id="an order is new"),
         pytest.param(
-            [order(1, "WRONG"), report(2)],
+            [order(1, "WRONG", placer="PLA1"), report(2)],
             SAME,
             "messages mapped otherwise: accession_number",
             id="the accession was read from the wrong field",
@@ -291,14 +246,14 @@ def test_alerts_go_on_and_only_changed_ones_are_marked(connection: Connection) -
     new = made(connection)
     rules = replace(RULES, alert_thresholds={"ct_dlp": 1000.0})
     high = {
-        uid: report(n, uid, f"A{n}", 2000.0) for n, uid in enumerate(("1.1", "1.2", "1.3", "1.4"), start=1)
+        uid: with_dlp(n, 2000.0, uid, f"A{n}") for n, uid in enumerate(("1.1", "1.2", "1.3", "1.4"), start=1)
     }
-    more = replace(high["1.2"], dose=report(2, dlp=3000.0).dose)
-    less = replace(high["1.4"], dose=report(4).dose)
+    more = replace(high["1.2"], dose=with_dlp(2, 3000.0).dose)
+    less = replace(high["1.4"], dose=with_dlp(4, 100.0).dose)
     tell(connection, LIVE, list(high.values()), rules)
     connection.execute("UPDATE dosestream_g1.alert SET revision = 7, updated_at = '2020-01-01'")
     connection.execute("DELETE FROM dosestream_g1.alert_outbox")
-    tell(connection, new, [high["1.1"], more, less, report(5, "1.5", "A5", 2000.0)], rules)
+    tell(connection, new, [high["1.1"], more, less, with_dlp(5, 2000.0, "1.5", "A5")], rules)
     for _ in range(2):
         revisions.carry(connection, LIVE, new)
         revisions.mark(connection, LIVE, new)

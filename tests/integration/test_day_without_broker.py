@@ -4,29 +4,28 @@ between: fast enough to try every story in many orders.
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import psycopg
 import pytest
+from heard import events_of, recorded
 
 from dosestream.db import ledger
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
 from dosestream.db.migrate import migrate
 from dosestream.db.records import Decoded
-from dosestream.dose.arrival import study_event
 from dosestream.events.codec import Codec
-from dosestream.events.identity import content_hash
-from dosestream.events.records import RawMessage, Rejection
-from dosestream.kafka.records import Partition, Record
+from dosestream.kafka.publisher import Position
+from dosestream.kafka.records import Partition
 from dosestream.kafka.topics import FACTS, Topic
-from dosestream.mapping.normalise import normalise
 from dosestream.reconcile.rules import rules_from
-from dosestream.settings import Settings, source_for_hl7
+from dosestream.settings import Settings
 from dosestream.simulate.compare import compare
 from dosestream.simulate.day import Day, plan, scenario
 from dosestream.simulate.scenarios import SCENARIOS
-from dosestream.simulate.timeline import HL7, Step, backwards, doubled, shuffled
+from dosestream.simulate.stored import stored
+from dosestream.simulate.timeline import DICOM, Step, backwards, doubled, shuffled
 from dosestream.simulate.truth import Line
 
 pytestmark = pytest.mark.stack
@@ -35,29 +34,6 @@ BASE = datetime.now(UTC).date()
 SETTINGS = Settings()
 CODEC = Codec()
 RULES = rules_from(SETTINGS)
-
-
-class At(NamedTuple):
-    partition: int
-    offset: int
-
-
-def raw_of(step: Step, received_at: int) -> RawMessage:
-    """The raw record a listener would make."""
-    source = step.sender
-    if step.channel == HL7:
-        head = step.body.split(b"\r", 1)[0].decode("latin-1").split("|")
-        source = source_for_hl7(SETTINGS, head[2], head[3]).name
-    return RawMessage(
-        source=source,
-        control_id=step.name,
-        message_type=step.kind,
-        received_at=received_at,
-        transport="mllp" if step.channel == HL7 else "dicom",
-        content_hash=content_hash(step.body),
-        answer=step.answer,
-        body=step.body,
-    )
 
 
 class Pipeline:
@@ -75,21 +51,12 @@ class Pipeline:
         self.clock = itertools.count(now, 1000)
 
     def events(self, step: Step, number: int) -> list[Decoded]:
-        raw = raw_of(step, next(self.clock))
-        if step.channel == HL7:
-            normalised = normalise(raw, At(0, number), SETTINGS)
-            assert (normalised.rejection is None) == (step.answer in ("AA", "CA")), normalised.rejection
-            events = list(normalised.events)
-        else:
-            study = study_event(raw, 0, number, SETTINGS)
-            assert not isinstance(study, Rejection), study
-            events = [(Topic.STUDY, study)]
-        decoded = []
-        for topic, event in events:
-            value = CODEC.encode(event)
-            record = Record(Partition(str(topic), 0), next(self.offsets[str(topic)]), value)
-            decoded.append(Decoded(record, CODEC.decode(value, type(event))))
-        return decoded
+        _, raw = stored(step, SETTINGS)
+        events = events_of(replace(raw, received_at=next(self.clock)), Position(0, number), SETTINGS)
+        kept = [(topic, event) for topic, event in events if topic != Topic.REJECTED]
+        taken = step.channel == DICOM or step.answer in ("AA", "CA")
+        assert (len(kept) == len(events)) == taken, events
+        return [recorded(topic, event, next(self.offsets[str(topic)])) for topic, event in kept]
 
     def play(self, steps: Sequence[Step], batch: int) -> None:
         waiting: list[Decoded] = []

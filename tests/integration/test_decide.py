@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from reading import held
 
 from dosestream.db import ledger
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
@@ -16,7 +17,6 @@ from dosestream.db.records import decode
 from dosestream.events.codec import Codec
 from dosestream.events.records import Decision, Demographics, Identifier, Patient
 from dosestream.kafka.codec import codec_for
-from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
@@ -38,21 +38,6 @@ def decide(kafka: KafkaSettings, *arguments: str) -> subprocess.CompletedProcess
     )
 
 
-def published(kafka: KafkaSettings, partitions: int = 4) -> list[Record]:
-    """Everything on the decision topic."""
-    reader = PartitionReader(kafka)
-    try:
-        found = []
-        for number in range(partitions):
-            partition = Partition(str(Topic.DECISION), number)
-            low, high = reader.watermarks(partition)
-            for batch in reader.read(partition, low, high):
-                found += batch
-        return found
-    finally:
-        reader.close()
-
-
 def patient(number: int, value: str, name: str, prior: Sequence[str] = ()) -> Patient:
     """An ADT message; with `prior` a merge."""
     return Patient(
@@ -71,12 +56,12 @@ def patient(number: int, value: str, name: str, prior: Sequence[str] = ()) -> Pa
 
 
 def test_a_decision_is_on_its_topic_with_what_was_typed(kafka: KafkaSettings) -> None:
-    before = {r[:2] for r in published(kafka)}
+    before = {r[:2] for r in held(kafka, Topic.DECISION)}
     result = decide(
         kafka, "reassign", "--study", "1.2.9", "--accession", "A9", "--by", "ANNA", "--reason", "wrong entry"
     )
     assert (result.returncode, result.stderr) == (0, "")
-    (record,) = [r for r in published(kafka) if r[:2] not in before]
+    (record,) = [r for r in held(kafka, Topic.DECISION) if r[:2] not in before]
     assert record.value is not None
     decision = codec_for(kafka).decode(record.value, Decision)
     assert (decision.kind, decision.study_instance_uid, decision.accession_number) == (
@@ -97,7 +82,7 @@ def test_an_unmerge_typed_and_taken_back_moves_the_patient(
     migrate(url)
     said = [patient(1, "P1", "DOE^JOE"), patient(2, "P2", "ROE^ANN"), patient(3, "P2", "", prior=["P1"])]
     told = [Record(Partition(str(Topic.PATIENT), 0), n, Codec().encode(e)) for n, e in enumerate(said)]
-    known = {(r.partition, r.offset) for r in published(kafka)}
+    known = {(r.partition, r.offset) for r in held(kafka, Topic.DECISION)}
     with psycopg.connect(url, autocommit=True) as connection:
         with connection.transaction(), connection.cursor() as cursor:
             enter_live_generation(cursor)
@@ -117,7 +102,7 @@ def test_an_unmerge_typed_and_taken_back_moves_the_patient(
             return connection.execute(query).fetchall()
 
         def heard() -> list[Record]:
-            fresh = [r for r in published(kafka) if (r.partition, r.offset) not in known]
+            fresh = [r for r in held(kafka, Topic.DECISION) if (r.partition, r.offset) not in known]
             known.update((r.partition, r.offset) for r in fresh)
             return fresh
 

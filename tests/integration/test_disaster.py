@@ -10,26 +10,24 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Producer
+from heard import events_of
 from own_broker import own_broker
+from reading import held
 
 from dosestream.archive.restore import restore
 from dosestream.archive.take import archive
 from dosestream.archive.verify import verify
 from dosestream.db.migrate import migrate
-from dosestream.dose.arrival import study_event
 from dosestream.events.codec import Codec
-from dosestream.events.identity import content_hash
 from dosestream.events.records import Clock, Decision, Event, RawMessage
 from dosestream.kafka.client import producer_config
 from dosestream.kafka.publisher import Position
 from dosestream.kafka.reader import PartitionReader
-from dosestream.kafka.records import Partition
 from dosestream.kafka.topics import FACTS, Topic
-from dosestream.mapping.normalise import normalise
 from dosestream.reconcile.rules import rules_from
-from dosestream.settings import KafkaSettings, PostgresSettings, RetentionSettings, Settings, source_for_hl7
+from dosestream.settings import KafkaSettings, PostgresSettings, RetentionSettings, Settings
 from dosestream.simulate.history import History, history
-from dosestream.simulate.timeline import HL7, Step
+from dosestream.simulate.stored import stored
 from services.cleanup.service import clean
 from services.reconciler.engine import Engine
 
@@ -57,9 +55,10 @@ def publish(kafka: KafkaSettings, records: Iterable[tuple[str, bytes, bytes]]) -
 
 def heard(kafka: KafkaSettings, played: History) -> None:
     """The raw topics as ingest and arrivals fill them; a decision; the clock, gone on for three years."""
+    raws = (stored(step, Settings()) for step in played.timeline)
     publish(
         kafka,
-        ((str(topic), raw.source.encode(), CODEC.encode(raw)) for topic, raw in map(raw_of, played.timeline)),
+        ((str(topic), raw.source.encode(), CODEC.encode(raw)) for topic, raw in raws),
     )
     decision = Decision(
         event_id=f"{1:032d}",
@@ -71,42 +70,14 @@ def heard(kafka: KafkaSettings, played: History) -> None:
     publish(kafka, [(str(Topic.DECISION), b"decision", CODEC.encode(decision))])
 
 
-def raw_of(step: Step) -> tuple[Topic, RawMessage]:
-    source = step.sender
-    if step.channel == HL7:
-        head = step.body.split(b"\r", 1)[0].decode("latin-1").split("|")
-        source = source_for_hl7(Settings(), head[2], head[3]).name
-    raw = RawMessage(
-        source=source,
-        control_id=step.name,
-        message_type=step.kind,
-        received_at=step.sent_at,
-        transport="mllp" if step.channel == HL7 else "dicom",
-        content_hash=content_hash(step.body),
-        answer=step.answer,
-        body=step.body,
-    )
-    return (Topic.HL7_RAW if step.channel == HL7 else Topic.DICOM_RAW), raw
-
-
 def normalised(kafka: KafkaSettings, now: int) -> None:
     """The normalised topics made of the raw ones, as ingest and arrivals make them, and a tick."""
     found: list[tuple[Topic, Event]] = [(Topic.CLOCK, Clock(at=now, ticker="test"))]
-    reader = PartitionReader(kafka)
     for topic in (Topic.HL7_RAW, Topic.DICOM_RAW):
-        for where in reader.partitions(str(topic)):
-            for batch in reader.read(where, *reader.watermarks(where)):
-                for record in batch:
-                    raw = CODEC.decode(record.value or b"", RawMessage)
-                    found += events_of(topic, raw, where, record.offset)
-    reader.close()
+        for record in held(kafka, topic):
+            raw = CODEC.decode(record.value or b"", RawMessage)
+            found += events_of(raw, Position(record.partition.number, record.offset), Settings())
     publish(kafka, ((str(topic), b"key", CODEC.encode(event)) for topic, event in found))
-
-
-def events_of(topic: Topic, raw: RawMessage, where: Partition, offset: int) -> list[tuple[Topic, Event]]:
-    if topic == Topic.HL7_RAW:
-        return list(normalise(raw, Position(where.number, offset), Settings()).events)
-    return [(Topic.STUDY, study_event(raw, where.number, offset, Settings()))]
 
 
 def rebuilt(kafka: KafkaSettings, url: str) -> Settings:

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from numbered import START, envelope
 
 from dosestream.db import ledger, reference_levels
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation, mark_other_rules
@@ -32,7 +33,6 @@ from dosestream.knowledge.reference_levels import ReferenceLevelSettings
 from dosestream.reconcile.rules import Rules
 
 CODEC, RULES = Codec(), Rules()
-START = 1_772_438_400_000_000
 DAY = 86_400_000_000
 TOPICS = {Study: Topic.STUDY, Decision: Topic.DECISION, Patient: Topic.PATIENT, Clock: Topic.CLOCK}
 Event = Study | Decision | Patient | Clock
@@ -47,25 +47,13 @@ def database(fresh_database: Callable[[], str]) -> Iterator[Connection]:
         yield connection
 
 
-def envelope(number: int) -> dict[str, Any]:
-    return {
-        "event_id": f"{number:032d}",
-        "source": "ROOM1",
-        "control_id": f"M{number}",
-        "received_at": START + number,
-        "raw_partition": 0,
-        "raw_offset": number,
-        "event_time": START + number,
-    }
-
-
 def who(*identifiers: str) -> Demographics:
     return Demographics(identifiers=tuple(Identifier(authority="HOSP", value=one) for one in identifiers))
 
 
 def study(number: int, uid: str, dose: DoseReport, sop: str = "", patient: str = "P1", **more: Any) -> Study:
     return Study(
-        **envelope(number),
+        **envelope(number, source="ROOM1"),
         kind="dose_report",
         study_instance_uid=uid,
         sop_instance_uid=sop or f"{uid}.{number}",
@@ -219,7 +207,7 @@ def test_nothing_changes_where_nothing_new_is_said(database: Connection) -> None
 
 def test_cumulative_dose_is_the_survivors_and_leaves_out_what_does_not_count(database: Connection) -> None:
     merge = Patient(
-        **envelope(90),
+        **envelope(90, source="ROOM1"),
         action="merge",
         trigger="A40",
         patient=who("P1"),

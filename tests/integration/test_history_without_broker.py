@@ -3,30 +3,26 @@ order they are received, the clock ticking along: every link and every cell agai
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from typing import NamedTuple
 
 import psycopg
 import pytest
+from heard import heard, recorded
 
 from dosestream.db import ledger
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
 from dosestream.db.migrate import migrate
-from dosestream.db.records import Decoded
-from dosestream.dose.arrival import study_event
 from dosestream.events.codec import Codec
-from dosestream.events.identity import content_hash
-from dosestream.events.records import Clock, Event, RawMessage, Study
-from dosestream.kafka.records import Partition, Record
+from dosestream.events.records import Clock, Event
+from dosestream.kafka.records import Partition
 from dosestream.kafka.topics import FACTS, Topic
-from dosestream.mapping.normalise import normalise
 from dosestream.reconcile.rules import rules_from
-from dosestream.settings import Settings, source_for_hl7
+from dosestream.settings import Settings
 from dosestream.simulate.compare import compare
 from dosestream.simulate.history import History, history
 from dosestream.simulate.score import score
-from dosestream.simulate.timeline import HL7, HOUR, Step, shuffled
+from dosestream.simulate.timeline import HOUR, Step, shuffled
 
 pytestmark = pytest.mark.stack
 
@@ -38,36 +34,6 @@ BATCH = 500
 TICK_EVERY = 12 * HOUR
 
 
-class At(NamedTuple):
-    partition: int
-    offset: int
-
-
-def heard(step: Step, number: int) -> list[tuple[Topic, Event]]:
-    """What ingest or arrivals make of a step that is received when it is sent."""
-    source = step.sender
-    if step.channel == HL7:
-        head = step.body.split(b"\r", 1)[0].decode("latin-1").split("|")
-        source = source_for_hl7(SETTINGS, head[2], head[3]).name
-    raw = RawMessage(
-        source=source,
-        control_id=step.name,
-        message_type=step.kind,
-        received_at=step.sent_at,
-        transport="mllp" if step.channel == HL7 else "dicom",
-        content_hash=content_hash(step.body),
-        answer=step.answer,
-        body=step.body,
-    )
-    if step.channel == HL7:
-        normalised = normalise(raw, At(0, number), SETTINGS)
-        assert normalised.rejection is None, normalised.rejection
-        return list(normalised.events)
-    study = study_event(raw, 0, number, SETTINGS)
-    assert isinstance(study, Study), study
-    return [(Topic.STUDY, study)]
-
-
 def ticking(steps: Sequence[Step], end: int) -> Iterator[tuple[Topic, Event]]:
     """The events of all steps, and the ticks of a clock that goes along with them to the end."""
     next_tick = steps[0].sent_at
@@ -75,17 +41,8 @@ def ticking(steps: Sequence[Step], end: int) -> Iterator[tuple[Topic, Event]]:
         while step.sent_at >= next_tick:
             yield Topic.CLOCK, Clock(at=next_tick, ticker="test")
             next_tick += TICK_EVERY
-        yield from heard(step, number)
+        yield from heard(step, number, SETTINGS)
     yield Topic.CLOCK, Clock(at=end, ticker="test")
-
-
-def recorded(events: Iterable[tuple[Topic, Event]]) -> Iterator[Decoded]:
-    """Events as they come back from Kafka."""
-    offsets = {str(topic): itertools.count() for topic in FACTS}
-    for topic, event in events:
-        value = CODEC.encode(event)
-        record = Record(Partition(str(topic), 0), next(offsets[str(topic)]), value)
-        yield Decoded(record, CODEC.decode(value, type(event)))
 
 
 def settle(connection: psycopg.Connection[tuple[object, ...]]) -> None:
@@ -100,7 +57,10 @@ def reconciled(url: str, played: History, steps: Sequence[Step]) -> None:
         with connection.transaction(), connection.cursor() as cursor:
             enter_live_generation(cursor)
             ledger.begin(cursor, {Partition(str(topic), 0): 0 for topic in FACTS})
-        stream = recorded(ticking(steps, played.end))
+        offsets = {str(topic): itertools.count() for topic in FACTS}
+        stream = (
+            recorded(topic, event, next(offsets[str(topic)])) for topic, event in ticking(steps, played.end)
+        )
         while batch := list(itertools.islice(stream, BATCH)):
             apply(connection, CODEC, RULES, batch)
             settle(connection)

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from reading import held
 
 from dosestream.cli import watch
 from dosestream.db.migrate import migrate
@@ -321,20 +322,13 @@ def marks(settings: Settings) -> int:
 
 def published(settings: Settings, uid: str) -> tuple[str, int, str | None]:
     """The newest record of a study on the dose topic."""
-    reader = PartitionReader(settings.kafka)
     deadline = time.monotonic() + 90
-    try:
-        while time.monotonic() < deadline:
-            for partition in reader.partitions(str(Topic.DOSE)):
-                low, high = reader.watermarks(partition)
-                for batch in reader.read(partition, low, high):
-                    for record in batch:
-                        if record.value is None:  # A row of another test is gone.
-                            continue
-                        found = Codec().decode(record.value, Dose)
-                        if found.study_instance_uid == uid:
-                            return found.link_state, found.revision, found.accession_number
-            time.sleep(0.1)
-    finally:
-        reader.close()
+    while time.monotonic() < deadline:
+        for record in held(settings.kafka, Topic.DOSE):
+            if record.value is None:  # A row of another test is gone.
+                continue
+            found = Codec().decode(record.value, Dose)
+            if found.study_instance_uid == uid:
+                return found.link_state, found.revision, found.accession_number
+        time.sleep(0.1)
     raise AssertionError("the row was not published")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from heard import CODEC, heard
 from own_broker import own_broker
 from running_stack import DOSESTREAM, children, wait_until
-from test_history_without_broker import CODEC, heard
 
 from dosestream.cli import watch
 from dosestream.db.migrate import migrate
@@ -24,7 +24,7 @@ from dosestream.events.identity import record_key
 from dosestream.events.records import Clock, Event, Study
 from dosestream.kafka.publisher import Position, Publisher, PublishError
 from dosestream.kafka.topics import FACTS, Topic
-from dosestream.settings import KafkaSettings
+from dosestream.settings import KafkaSettings, Settings
 from dosestream.simulate.compare import compare
 from dosestream.simulate.history import History, history
 from dosestream.simulate.main import await_truth
@@ -131,7 +131,7 @@ def _past(postgres: str, count: int) -> bool:
 def play(played: History, kafka: KafkaSettings, postgres: str, folder: Path, seed: int, kills: int) -> None:
     """Publish the history in parts; in the midst of each a reconciler is killed and started again."""
     rng = random.Random(seed)
-    events = [one for number, step in enumerate(played.timeline) for one in heard(step, number)]
+    events = [one for number, step in enumerate(played.timeline) for one in heard(step, number, Settings())]
     events += rng.sample(events, len(events) // 50)
     environment = {
         **os.environ,

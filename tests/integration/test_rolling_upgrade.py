@@ -12,12 +12,11 @@ import pytest
 from containers import Host, free_ports, host
 from next_release import STEP, next_release
 from own_broker import own_broker
+from reading import held
 from running_stack import wait_until
 
 from dosestream.client.send import MllpSender, SendError
 from dosestream.events.schemas import load
-from dosestream.kafka.reader import PartitionReader
-from dosestream.kafka.records import Partition
 from dosestream.kafka.topics import Topic
 from dosestream.settings import KafkaSettings
 
@@ -140,15 +139,7 @@ def rows(url: str) -> tuple[int, int]:
 
 def values(kafka: KafkaSettings, topic: Topic) -> list[bytes]:
     """Every record of a topic."""
-    reader, found = PartitionReader(kafka), []
-    try:
-        for number in range(4):
-            partition = Partition(str(topic), number)
-            for batch in reader.read(partition, *reader.watermarks(partition)):
-                found += [record.value for record in batch if record.value is not None]
-    finally:
-        reader.close()
-    return found
+    return [record.value for record in held(kafka, topic) if record.value is not None]
 
 
 def test_two_releases_side_by_side_lose_nothing_and_double_nothing_on_the_way_up_and_back(

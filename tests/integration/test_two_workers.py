@@ -6,62 +6,21 @@ from typing import Any
 
 import psycopg
 import pytest
+from numbered import merged, named, order, report
 
 from dosestream.db.apply import Applied, apply, derive_dirty, enter_live_generation
 from dosestream.db.ledger import begin
 from dosestream.db.migrate import migrate
 from dosestream.db.records import Decoded
 from dosestream.events.codec import Codec
-from dosestream.events.records import Demographics, Identifier, Order, Patient, Study
+from dosestream.events.records import Order, Patient, Study
 from dosestream.kafka.records import Partition, Record
 from dosestream.kafka.topics import Topic
 from dosestream.reconcile.rules import Rules
 
 CODEC, RULES = Codec(), Rules()
-START = 1_772_438_400_000_000
 Said = tuple[Topic, int, Patient | Order | Study]
 Rows = list[tuple[Any, ...]]
-
-
-def envelope(number: int) -> dict[str, Any]:
-    return {
-        "event_id": f"{number:032d}",
-        "source": "RIS|HOSP",
-        "control_id": f"M{number}",
-        "received_at": START + number,
-        "raw_partition": 0,
-        "raw_offset": number,
-        "event_time": START + number,
-        "message_time": START + number,
-    }
-
-
-def person(value: str, name: str = "") -> Demographics:
-    return Demographics(identifiers=(Identifier(authority="HOSP", value=value),), name=name)
-
-
-def report(number: int, uid: str, accession: str, who: str) -> Study:
-    return Study(
-        **envelope(number),
-        kind="dose_report",
-        study_instance_uid=uid,
-        sop_instance_uid=f"{uid}.1",
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.67",
-        study_at=START,
-        accession_number=accession,
-        patient=Demographics(identifiers=(Identifier(authority="", value=who),)),
-    )
-
-
-def order(number: int, accession: str, who: str) -> Order:
-    return Order(
-        **envelope(number),
-        control_code="NW",
-        order_status="SC",
-        patient=person(who),
-        placer_order_number=f"PL{accession}",
-        accession_number=accession,
-    )
 
 
 def pairs() -> list[Said]:
@@ -89,28 +48,9 @@ def merge_against_studies() -> list[Said]:
         who = f"P{k % 6}"
         said.append((Topic.ORDER, 1, order(4 * k, f"A{k}", who)))
         said.append((Topic.STUDY, 1, report(4 * k + 1, f"1.2.{k}", f"A{k}", who)))
-        renamed = person(who, f"NAME{k}^JANE")
-        said.append(
-            (
-                Topic.PATIENT,
-                0,
-                Patient(**envelope(4 * k + 2), action="update", trigger="A08", patient=renamed),
-            )
-        )
+        said.append((Topic.PATIENT, 0, named(4 * k + 2, f"NAME{k}^JANE", who)))
         if k % 10 == 9:
-            said.append(
-                (
-                    Topic.PATIENT,
-                    0,
-                    Patient(
-                        **envelope(4 * k + 3),
-                        action="merge",
-                        trigger="A40",
-                        patient=person(f"S{k}"),
-                        prior_identifiers=person(who).identifiers,
-                    ),
-                )
-            )
+            said.append((Topic.PATIENT, 0, merged(4 * k + 3, who, f"S{k}")))
     return said
 
 

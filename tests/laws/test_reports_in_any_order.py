@@ -6,13 +6,12 @@ from functools import cache
 import law
 import orjson
 import pytest
+from arrived import instance, study_of
 from histories import IN_ORDER, PLANS, Plan
 from hypothesis import HealthCheck, given, settings
 from memory import Fact, MemoryReconciler
 
-from dosestream.dose.arrival import study_event
-from dosestream.events.records import RawMessage, Study
-from dosestream.settings import Settings
+from dosestream.events.records import Study
 from dosestream.simulate.sr_plan import Answer
 from dosestream.simulate.sr_reports import draw
 from dosestream.simulate.sr_sequences import COLUMNS, SEQUENCES, Sent
@@ -31,18 +30,14 @@ def heard(name: str, kind: str) -> tuple[Study, ...]:
     """What arrivals makes of the instances, a minute apart."""
     events = []
     for number, plan in enumerate(sent(name, kind).plans):
-        raw = RawMessage(
-            source="ROOM1",
-            control_id=plan.head.sop_uid,
-            message_type=plan.head.sop_class,
+        head = plan.head
+        raw = instance(
+            plan.body(),
+            control_id=head.sop_uid,
+            message_type=head.sop_class,
             received_at=AT + number * 60_000_000,
-            transport="dicom",
-            content_hash="",
-            body=plan.body(),
         )
-        event = study_event(raw, 0, number, Settings())
-        assert isinstance(event, Study), event
-        events.append(event)
+        events.append(study_of(raw, number))
     return tuple(events)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pydicom
 import pytest
 import sr_builder as sr
+from arrived import instance, study_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
@@ -15,7 +16,7 @@ from sr_builder import coded, container, num
 from dosestream.dose.arrival import study_event
 from dosestream.dose.dataset import SEQUENCES, DataSet, DataSetError, Encoding, read
 from dosestream.dose.part10 import deflate, header_only, inflate, join, split
-from dosestream.events.records import RawMessage, Rejection, Study
+from dosestream.events.records import Rejection, Study
 from dosestream.settings import Settings
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
@@ -150,8 +151,7 @@ def test_an_image_keeps_its_header_and_loses_its_pixels(transfer_syntax: str) ->
     assert "PixelData" not in again
     assert again.file_meta.TransferSyntaxUID == transfer_syntax
     assert (again.Rows, again.PatientID, again.StudyInstanceUID) == (64, "P1", "1.2.826.0.1.2")
-    event = study_event(raw(kept), 0, 0, Settings())
-    assert isinstance(event, Study)
+    event = study_of(instance(kept))
     assert (event.kind, event.modality, event.dose) == ("image", "CT", None)
 
 
@@ -170,18 +170,6 @@ def test_nesting_without_end_is_refused() -> None:
         read(nested, LITTLE)
 
 
-def raw(body: bytes) -> RawMessage:
-    return RawMessage(
-        source="S",
-        control_id="",
-        message_type="",
-        received_at=1,
-        transport="dicom",
-        content_hash="",
-        body=body,
-    )
-
-
 BODIES = {
     (name, undefined): sr.part10(undefined_lengths(report()) if undefined else report(), name)
     for name in (EXPLICIT, IMPLICIT, BIG_ENDIAN)
@@ -195,7 +183,7 @@ def test_a_report_cut_inside_its_content_is_never_taken_for_a_whole_one(key: tup
     order = "big" if key[0] == BIG_ENDIAN else "little"
     content = body.index((0x0040).to_bytes(2, order) + (0xA730).to_bytes(2, order))  # type: ignore[arg-type]
     for cut in range(content + 12, len(body), 7):
-        event = study_event(raw(body[:cut]), 0, 0, Settings())
+        event = study_event(instance(body[:cut]), 0, 0, Settings())
         assert isinstance(event, Rejection), f"cut at {cut} of {len(body)}"
         assert event.code in ("truncated", "unreadable")
         assert event.location
@@ -215,7 +203,7 @@ def test_damaged_bytes_give_a_study_or_a_rejection_and_never_an_error(
     for place, junk in damage:
         start = 132 + int(place * (len(body) - 132))
         body[start : start + len(junk)] = junk
-    event = study_event(raw(bytes(body)), 0, 0, Settings())
+    event = study_event(instance(bytes(body)), 0, 0, Settings())
     assert isinstance(event, Study | Rejection)
     if isinstance(event, Rejection):
         assert event.code in ("truncated", "unreadable", "no_study_instance_uid")
@@ -229,6 +217,6 @@ def test_a_meaning_in_another_language_changes_nothing() -> None:
     other = sr.report(
         container("113811", num(sr.code("113813", "DCM", "Produit dose longueur"), "1", "mGy.cm"))
     )
-    events = [study_event(raw(sr.part10(one)), 0, 0, Settings()) for one in (plain, other)]
+    events = [study_event(instance(sr.part10(one)), 0, 0, Settings()) for one in (plain, other)]
     assert all(isinstance(one, Study) and one.dose is not None for one in events)
     assert events[0].dose == events[1].dose  # type: ignore[union-attr]

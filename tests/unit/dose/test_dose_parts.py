@@ -2,32 +2,20 @@
 
 import pytest
 import sr_builder as sr
+from arrived import instance, study_of
 from pydicom import Dataset
 from sr_builder import coded, container, moment, num, text, uid
 
-from dosestream.dose.arrival import study_event
 from dosestream.dose.sums import differences, from_events
-from dosestream.events.records import DoseReport, DoseTotal, IrradiationEvent, RawMessage, Study
+from dosestream.events.records import DoseReport, DoseTotal, IrradiationEvent, Study
 from dosestream.reconcile.modality import of_report
-from dosestream.settings import Settings
 
 YES, NO = sr.code("373066001", "SCT", "Yes"), sr.code("R-00339", "SRT", "No")
 ORGAN = sr.code("363698007", "SCT", "Finding site")
 
 
 def read(data_set: Dataset) -> Study:
-    raw = RawMessage(
-        source="ROOM1",
-        control_id="1",
-        message_type="",
-        received_at=1,
-        transport="dicom",
-        content_hash="",
-        body=sr.part10(data_set),
-    )
-    event = study_event(raw, 0, 0, Settings())
-    assert isinstance(event, Study)
-    return event
+    return study_of(instance(sr.part10(data_set)))
 
 
 def dose(data_set: Dataset) -> DoseReport:

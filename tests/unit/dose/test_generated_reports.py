@@ -6,10 +6,9 @@ from functools import cache
 from typing import Any
 
 import pytest
+from arrived import instance, study_of
 
-from dosestream.dose.arrival import study_event
-from dosestream.events.records import IrradiationEvent, RawMessage, Study, XRaySource
-from dosestream.settings import Settings
+from dosestream.events.records import IrradiationEvent, Study, XRaySource
 from dosestream.simulate.sr_catalogue import NAMES
 from dosestream.simulate.sr_catalogue import planned as plan
 from dosestream.simulate.sr_document import Plan
@@ -23,18 +22,7 @@ ABSENT = (None, "", (), False)
 
 
 def read(body: bytes) -> Study:
-    raw = RawMessage(
-        source="ROOM1",
-        control_id="1",
-        message_type="",
-        received_at=1,
-        transport="dicom",
-        content_hash="",
-        body=body,
-    )
-    event = study_event(raw, 0, 0, Settings())
-    assert isinstance(event, Study), event
-    return event
+    return study_of(instance(body))
 
 
 @cache

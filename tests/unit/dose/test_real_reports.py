@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from arrived import instance, study_of
 from pydicom import Dataset
 
-from dosestream.dose.arrival import study_event
-from dosestream.events.records import IrradiationEvent, RawMessage, Study
-from dosestream.settings import Settings
+from dosestream.events.records import IrradiationEvent, Study
 
 NAMES = (
     "philips_allura_clarity_u104",
@@ -112,18 +111,7 @@ def value(item: Dataset) -> Decimal:
 @pytest.fixture(params=NAMES)
 def report(request: pytest.FixtureRequest, test_data: Path) -> tuple[Dataset, Study]:
     path = test_data / "rdsr" / f"{request.param}.dcm"
-    raw = RawMessage(
-        source="ROOM",
-        control_id="",
-        message_type="",
-        received_at=1,
-        transport="dicom",
-        content_hash="",
-        body=path.read_bytes(),
-    )
-    event = study_event(raw, 0, 0, Settings())
-    assert isinstance(event, Study)
-    return pydicom.dcmread(path), event
+    return pydicom.dcmread(path), study_of(instance(path.read_bytes()))
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")

@@ -2,11 +2,10 @@
 
 import pytest
 import sr_builder as sr
+from arrived import instance, study_of
 from pydicom import Dataset, Sequence
 
-from dosestream.dose.arrival import study_event
-from dosestream.events.records import RawMessage, Study
-from dosestream.settings import Settings
+from dosestream.events.records import Study
 
 KOS = "1.2.840.10008.5.1.4.1.1.88.59"
 
@@ -29,18 +28,7 @@ def note(title: str = "113001", sop_class: str = KOS) -> Study:
     data_set = sr.report(title=title, SOPClassUID=sop_class, Modality="KO")
     data_set.CurrentRequestedProcedureEvidenceSequence = evidence("1.2.9.1", "1.2.9.2")
     data_set.PertinentOtherEvidenceSequence = evidence("1.2.9.2", "1.2.9.3")
-    raw = RawMessage(
-        source="PACS",
-        control_id="",
-        message_type=sop_class,
-        received_at=1,
-        transport="dicom",
-        content_hash="",
-        body=sr.part10(data_set),
-    )
-    event = study_event(raw, 0, 0, Settings())
-    assert isinstance(event, Study)
-    return event
+    return study_of(instance(sr.part10(data_set), source="PACS", message_type=sop_class))
 
 
 @pytest.mark.parametrize("title", ["113001", "113037", "113038", "113039"])

@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 import sr_builder as sr
+from arrived import instance, study_of
 from pydicom import Dataset, Sequence
 
-from dosestream.dose.arrival import study_event
 from dosestream.events.codec import Codec
-from dosestream.events.records import DoseReport, IrradiationEvent, RawMessage, Study
-from dosestream.settings import Settings
+from dosestream.events.records import DoseReport, IrradiationEvent, Study
 
 CLASSES = {
     "CT": "1.2.840.10008.5.1.4.1.1.2",
@@ -28,17 +27,7 @@ def image(modality: str, **attributes: Any) -> Dataset:
 
 
 def read(data_set: Dataset, syntax: str = LITTLE) -> Study:
-    raw = RawMessage(
-        source="ROOM1",
-        control_id="1",
-        message_type="",
-        received_at=1,
-        transport="dicom",
-        content_hash="",
-        body=sr.part10(data_set, syntax),
-    )
-    event = study_event(raw, 0, 0, Settings())
-    assert isinstance(event, Study)
+    event = study_of(instance(sr.part10(data_set, syntax)))
     assert Codec().decode(Codec().encode(event), Study) == event
     return event
 
