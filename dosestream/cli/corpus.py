@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import typer
 
-from dosestream.embedded.errors import StackError
 from dosestream.hl7.batch import split
 
 _AGO = re.compile(r"(\d+)([mhd])")
@@ -53,26 +52,15 @@ def from_raw(ready_file: Path | None, since: datetime | None) -> Iterator[Record
     """The messages of the raw topic of a running stack, received since then.
 
     Raises:
-        StackError: the stack cannot be found, or its broker is away.
+        StackError: the stack cannot be found, its broker is away, or a record's schema is not known.
     """
     from dosestream.cli import stackfile
+    from dosestream.cli.topic_events import events
     from dosestream.events.records import RawMessage
-    from dosestream.kafka.codec import codec_for
-    from dosestream.kafka.reader import PartitionReader, ReadError
     from dosestream.kafka.topics import Topic
 
     kafka = stackfile.kafka_of(stackfile.find(ready_file))
     earliest = 0 if since is None else int(since.timestamp() * 1_000_000)
-    codec, reader = codec_for(kafka), PartitionReader(kafka)
-    try:
-        for partition in reader.partitions(str(Topic.HL7_RAW)):
-            low, high = reader.watermarks(partition)
-            for batch in reader.read(partition, low, high):
-                for record in batch:
-                    one = codec.decode(record.value or b"", RawMessage)
-                    if one.received_at >= earliest:
-                        yield Recorded(f"raw {partition.number}/{record.offset}", one.body, one.source)
-    except ReadError as error:
-        raise StackError(f"Kafka at {kafka.bootstrap} does not answer: {error}") from error
-    finally:
-        reader.close()
+    for record, one in events(kafka, Topic.HL7_RAW, RawMessage):
+        if one.received_at >= earliest:
+            yield Recorded(f"raw {record.partition.number}/{record.offset}", one.body, one.source)

@@ -164,28 +164,16 @@ def _rejections(
     """The rejections that wait, the oldest first; or every one the topic holds, each once.
 
     Raises:
-        StackError: the stack cannot be found, or its broker is away.
+        StackError: the stack cannot be found, its broker is away, or a record's schema is not known.
     """
     from dosestream.cli import stackfile
-    from dosestream.embedded.errors import StackError
+    from dosestream.cli.topic_events import events
     from dosestream.events.records import Rejection
     from dosestream.events.resolution import waiting
-    from dosestream.kafka.codec import codec_for
-    from dosestream.kafka.reader import PartitionReader, ReadError
     from dosestream.kafka.topics import Topic
 
     kafka = kafka or stackfile.kafka_of(stackfile.find(ready_file))
-    codec, reader = codec_for(kafka), PartitionReader(kafka)
-    records: list[Rejection] = []
-    try:
-        for partition in reader.partitions(str(Topic.REJECTED)):
-            low, high = reader.watermarks(partition)
-            for batch in reader.read(partition, low, high):
-                records += (codec.decode(record.value or b"", Rejection) for record in batch)
-    except ReadError as error:
-        raise StackError(f"Kafka at {kafka.bootstrap} does not answer: {error}") from error
-    finally:
-        reader.close()
+    records = [event for _, event in events(kafka, Topic.REJECTED, Rejection)]
     if everything:
         unique = {(one.event_id, one.resolution): one for one in reversed(records)}
         yield from sorted(unique.values(), key=lambda one: one.received_at)

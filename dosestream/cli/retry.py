@@ -11,7 +11,7 @@ from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash
 from dosestream.events.records import RawMessage, Rejection
 from dosestream.events.resolution import resolved
-from dosestream.kafka.codec import codec_for
+from dosestream.kafka.codec import codec_for, reading_codec
 from dosestream.kafka.publisher import Position, Publication, Publisher, PublishError
 from dosestream.kafka.reader import PartitionReader, ReadError
 from dosestream.kafka.records import Partition
@@ -47,7 +47,7 @@ def retry(rejections: Sequence[Rejection], settings: Settings, *, dry_run: bool)
     Raises:
         StackError: the broker is away: what was told as done is done, the rest can be tried again.
     """
-    codec = codec_for(settings.kafka)
+    codec = reading_codec(settings.kafka) if dry_run else codec_for(settings.kafka)
     publisher = None if dry_run else Publisher(settings.kafka, linger_ms=5)
     reader = PartitionReader(settings.kafka)
     try:

@@ -34,7 +34,8 @@ def show(
     """Show a study's row as of a time, and which message changed what since: from the topics alone, with the
     configuration as it is now."""
     from dosestream.cli.replay import micros, settings_of
-    from dosestream.kafka.codec import codec_for
+    from dosestream.events.codec import UnknownSchemaError
+    from dosestream.kafka.codec import reading_codec
     from dosestream.kafka.reader import ReadError
     from dosestream.past.history import history as changes
     from dosestream.past.picture import picture
@@ -43,7 +44,7 @@ def show(
 
     settings, _ = settings_of(config, ready_file)
     then = None if as_of is None else micros(as_of)
-    codec, rules = codec_for(settings.kafka), rules_from(settings)
+    codec, rules = reading_codec(settings.kafka), rules_from(settings)
 
     def told(times: int, events: int) -> None:
         print(f"topics gone through {times} times: {events} events", file=sys.stderr, flush=True)
@@ -51,6 +52,8 @@ def show(
     try:
         found = read(settings.kafka, codec, rules, study, told)
         now = newest_tick(settings.kafka, codec) or 0
+    except UnknownSchemaError as error:
+        raise StackError(f"{error}.") from error
     except ReadError as error:
         raise StackError(f"Kafka does not answer ({error}): see that it runs, then try again.") from error
     events = list(found.events.values())

@@ -47,13 +47,12 @@ def tail(
 
     from dosestream.cli.replay import settings_of
     from dosestream.kafka.client import consumer_config
-    from dosestream.kafka.codec import codec_for
+    from dosestream.kafka.codec import reading_codec
 
     spec = _spec(topic)
     wanted = _pattern(grep)
     settings, _ = settings_of(config, ready_file)
-    # It writes nothing, so it needs no ids of a registry.
-    codec = codec_for(settings.kafka, later=True)
+    codec = reading_codec(settings.kafka)
     # What is told of the broker while it is away is one sentence in the end.
     consumer = Consumer({**consumer_config(settings.kafka, group="dosestream-tail"), "log_level": 2})
     name = str(spec.name)

@@ -4,10 +4,10 @@ Records are searched for the identifiers as bytes, and only those that hold one 
 further identifiers, so the topics are gone through again until there are none: three or four times.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from dosestream.db.records import decode
-from dosestream.events.codec import Codec
+from dosestream.db.records import Decoded, decode
+from dosestream.events.codec import Codec, UnknownSchemaError
 from dosestream.events.records import Clock
 from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.records import Record
@@ -28,6 +28,7 @@ def read(
 
     Raises:
         ReadError: the broker is away.
+        UnknownSchemaError: one of them cannot be read, so what would be told might not be so.
     """
     found = Related.of(study_instance_uid, rules)
     reader, scanner = PartitionReader(kafka), Scanner(kafka)
@@ -66,7 +67,7 @@ def _holding(records: list[Record], needles: set[bytes], *, folded: bool) -> Ite
 
 def _heard(found: Related, codec: Codec, records: list[Record]) -> list[Record]:
     """Take the events that belong; returns the records that do not, or not yet."""
-    waiting = decode(codec, {(r.partition, r.offset): r for r in records}.values())[0]
+    waiting = _decoded(codec, {(r.partition, r.offset): r for r in records}.values())
     while True:
         left = [
             item
@@ -78,15 +79,26 @@ def _heard(found: Related, codec: Codec, records: list[Record]) -> list[Record]:
         waiting = left
 
 
+def _decoded(codec: Codec, records: Iterable[Record]) -> list[Decoded]:
+    """The events of all records; raises UnknownSchemaError."""
+    found, stopped = decode(codec, records)
+    if stopped:
+        first = stopped[0]
+        raise UnknownSchemaError(
+            f"{first.partition.topic}[{first.partition.number}] offset {first.offset} cannot be read: {first.reason}"
+        )
+    return found
+
+
 def newest_tick(kafka: KafkaSettings, codec: Codec) -> int | None:
-    """The clock: the newest tick, microseconds since 1970 UTC; None where there is none."""
+    """The clock: the newest tick, microseconds since 1970 UTC; None where there is none. Raises as `read`."""
     reader = PartitionReader(kafka)
     try:
         newest = None
         for partition in reader.partitions(str(Topic.CLOCK)):
             low, high = reader.watermarks(partition)
             for records in reader.read(partition, max(low, high - 1), high):
-                for item in decode(codec, records)[0]:
+                for item in _decoded(codec, records):
                     if isinstance(item.event, Clock):
                         newest = item.event.at
         return newest

@@ -262,6 +262,40 @@ def test_tables_are_made_at_the_installation_and_expanded_before_an_upgrade() ->
     assert upgraded["name"] != job(PLAIN)["name"]
 
 
+def test_the_job_before_an_upgrade_reads_the_configuration_of_the_new_release() -> None:
+    """Helm makes hooks by their weights, and all of them before any other object of the release changes."""
+    value = '[site]\nname = "new"\nauthority = "NEW"\n'
+    manifests = render("--is-upgrade", "--set-string", f"config={value}")
+    validate(manifests)
+    hooks = [one for one in manifests if "helm.sh/hook" in one["metadata"].get("annotations", {})]
+    weights = {
+        one["kind"]: int(one["metadata"]["annotations"].get("helm.sh/hook-weight", 0)) for one in hooks
+    }
+    assert weights.keys() == {"ConfigMap", "Job"}
+    assert weights["ConfigMap"] < weights["Job"]
+    config, job = sorted(hooks, key=lambda one: str(one["kind"]))
+    for one in hooks:
+        annotations = one["metadata"]["annotations"]
+        assert annotations["helm.sh/hook"] == "pre-upgrade"
+        # Else the second upgrade meets the object of the first.
+        assert "before-hook-creation" in annotations["helm.sh/hook-delete-policy"]
+    assert parse(config["data"]["dosestream.toml"]).site.authority == "NEW"
+    mounted = {component: configuration(pod) for component, pod in pods(manifests)}
+    assert mounted.pop("prepare") == configuration(job["spec"]["template"]["spec"])
+    assert configuration(job["spec"]["template"]["spec"]) == config["metadata"]["name"]
+    # The services' own is another object, which a hook may not delete.
+    assert set(mounted.values()) == {"dosestream-config"}
+    assert config["metadata"]["name"] != "dosestream-config"
+    # At the installation there is nothing older to be read, and no hook.
+    assert {configuration(pod) for _, pod in pods(PLAIN)} == {"dosestream-config"}
+
+
+def configuration(pod: Manifest) -> str:
+    """The ConfigMap that a pod mounts."""
+    (found,) = [one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one]
+    return str(found)
+
+
 def test_services_and_policies_choose_pods_that_exist() -> None:
     labels = [
         {"app.kubernetes.io/name": "dosestream", "app.kubernetes.io/instance": "dosestream"}

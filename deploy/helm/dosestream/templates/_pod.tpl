@@ -78,9 +78,10 @@ capabilities: {drop: [ALL]}
 - {name: tmp, mountPath: /tmp}
 {{- end }}
 
+{{/* "config" names another ConfigMap than that of the services. */}}
 {{- define "dosestream.volumes" -}}
 - name: config
-  configMap: {name: {{ .root.Release.Name }}-config}
+  configMap: {name: {{ .config | default (printf "%s-config" .root.Release.Name) }}}
 - name: secrets
   projected:
     defaultMode: 0440
