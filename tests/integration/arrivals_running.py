@@ -7,7 +7,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import sr_builder as sr
 from pydicom import Dataset
 from pynetdicom import AE, build_context
+from reading import records
 from running_stack import DOSESTREAM, wait_until
 from sr_builder import coded, num
 
 from dosestream.client.store import Storer
-from dosestream.events.codec import Codec, CodecError
+from dosestream.events.codec import CodecError
 from dosestream.events.records import Audit, RawMessage, Rejection, Study
-from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.topics import Topic
 from dosestream.settings import (
     DicomSettings,
@@ -62,33 +62,14 @@ class Running:
 
     def published(self, topic: Topic, kind: type[E], sop_instance_uid: str) -> list[E]:
         """The records of a topic about one instance."""
-        reader = PartitionReader(self.settings.kafka)
-        try:
-            records = [
-                Codec().decode(record.value, kind)
-                for partition in reader.partitions(str(topic))
-                for batch in reader.read(partition, *reader.watermarks(partition))
-                for record in batch
-                if record.value is not None
-            ]
-        finally:
-            reader.close()
-        found = [record for record in records if record.control_id == sop_instance_uid]
+        held = records(self.settings.kafka, topic, kind)
+        found = [record for _, record in held if record.control_id == sop_instance_uid]
         return sorted(found, key=lambda record: record.received_at)
 
 
 def audited(kafka: KafkaSettings) -> list[Audit]:
     """The audit trail, by receipt; other tests put what is no audit record into the topic."""
-    found = []
-    reader = PartitionReader(kafka)
-    try:
-        for partition in reader.partitions(str(Topic.AUDIT)):
-            for batch in reader.read(partition, *reader.watermarks(partition)):
-                for record in batch:
-                    with suppress(CodecError):
-                        found.append(Codec().decode(record.value or b"", Audit))
-    finally:
-        reader.close()
+    found = [record for _, record in records(kafka, Topic.AUDIT, Audit, CodecError)]
     return sorted(found, key=lambda one: one.received_at)
 
 

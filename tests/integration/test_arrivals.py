@@ -19,6 +19,7 @@ import sr_builder as sr
 from arrivals_running import audited
 from pydicom import Dataset
 from pynetdicom import AE
+from reading import records
 from running_stack import DOSESTREAM, wait_until
 from sr_builder import coded, num, text
 
@@ -69,18 +70,8 @@ class Running:
 
     def published(self, topic: Topic, kind: type[E], sop_instance_uid: str) -> list[E]:
         """The records of a topic about one instance."""
-        reader = PartitionReader(self.settings.kafka)
-        try:
-            records = [
-                Codec().decode(record.value, kind)
-                for partition in reader.partitions(str(topic))
-                for batch in reader.read(partition, *reader.watermarks(partition))
-                for record in batch
-                if record.value is not None
-            ]
-        finally:
-            reader.close()
-        return [record for record in records if record.control_id == sop_instance_uid]
+        held = records(self.settings.kafka, topic, kind)
+        return [record for _, record in held if record.control_id == sop_instance_uid]
 
 
 def settings_for(kafka: KafkaSettings, folder: Path) -> Settings:
