@@ -77,7 +77,11 @@ def kafka(embedded_kafka: EmbeddedKafka) -> KafkaSettings:
 def embedded_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """The server itself, for tests that stop it: `stop()`, then `launch()` and `wait_ready()` again."""
     server = EmbeddedPostgres(
-        tmp_path_factory.mktemp("postgres") / "cluster", ports.free(set()), secrets.token_urlsafe(16)
+        tmp_path_factory.mktemp("postgres") / "cluster",
+        ports.free(set()),
+        secrets.token_urlsafe(16),
+        # What is committed outlives the server's end, and nothing here outlives the machine's.
+        options=("fsync=off",),
     )
     server.prepare()
     server.launch()

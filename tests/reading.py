@@ -1,14 +1,21 @@
 """What topics hold: every record up to now, read in one go."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
+from dosestream.events.codec import Codec, CodecError, UnknownSchemaError
+from dosestream.events.records import Event
 from dosestream.kafka.client import consumer_config
+from dosestream.kafka.publisher import Position
 from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.records import Record
 from dosestream.settings import KafkaSettings
+
+E = TypeVar("E", bound=Event)
 
 # So long nothing at all may come before the end of every partition is reached.
 STILL_S = 60.0
@@ -44,3 +51,54 @@ def held(kafka: KafkaSettings, topic: str) -> list[Record]:
     """Every record of one topic, partition by partition."""
     with closing(PartitionReader(kafka)) as reader:
         return list(reader.records(str(topic)))
+
+
+@dataclass
+class _Held:
+    """What was read of a topic, and for each partition how far."""
+
+    found: list[tuple[Position, Any]] = field(default_factory=list)
+    reached: dict[int, int] = field(default_factory=dict)
+
+
+# By the broker's cluster and the topic.
+_HELD: dict[tuple[str, str], _Held] = {}
+
+
+def records(
+    kafka: KafkaSettings, topic: str, kind: type[E], skip: type[CodecError] = UnknownSchemaError
+) -> list[tuple[Position, E]]:
+    """Every record of a topic of one kind that is stored now; what `skip` is raised of, which other tests leave, not.
+
+    Tests that share a broker ask again and again: it is read on from where it was left.
+    """
+    consumer = Consumer(consumer_config(kafka, group="test-reader"))
+    codec = Codec()
+    try:
+        listed = consumer.list_topics(topic, timeout=20)
+        held = _HELD.setdefault((listed.cluster_id, topic), _Held())
+        left = {}
+        for number in listed.topics[topic].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)
+            held.reached[number] = begin = max(low, held.reached.get(number, low))
+            assert begin <= high, f"{topic} was made anew"
+            if high > begin:
+                left[number] = high - begin
+        consumer.assign([TopicPartition(topic, number, held.reached[number]) for number in left])
+        while any(left.values()):
+            # Asked for no more than are there, or it would wait for more.
+            messages = consumer.consume(min(500, sum(left.values())), timeout=20)
+            assert messages, f"{topic}: {left} records did not come"
+            for message in messages:
+                assert message.error() is None
+                number = message.partition()
+                if left[number]:
+                    left[number] -= 1
+                    held.reached[number] = message.offset() + 1
+                    if (value := message.value()) is not None:
+                        with suppress(skip):
+                            found = codec.decode(value, kind)
+                            held.found.append((Position(number, message.offset()), found))
+        return list(held.found)
+    finally:
+        consumer.close()

@@ -31,7 +31,9 @@ FULL_BYTES = 64 * 1024**2
 # A service that takes up much after a crash may be long in coming; it is named so often meanwhile.
 STILL_STARTING_S = 30.0
 SERVICE_STOP_TIMEOUT_S = 20.0
-# Started in this order, ended in the opposite one: what takes messages in ends first.
+# Started in this order, ended in the opposite one: what takes messages in ends first. The others end together, and the
+# servers after them.
+TAKES_IN = ("arrivals", "ingest")
 START_ORDER = tuple(sorted(SERVICES, key=("cleanup", "worklist", "reconciler", "arrivals", "ingest").index))
 
 
@@ -114,7 +116,14 @@ class Stack:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         for name in START_ORDER:
-            self.supervisor.add(Charge(name, lambda name=name: self._launch(name), _stop_service))  # type: ignore[misc]
+            self.supervisor.add(
+                Charge(
+                    name,
+                    lambda name=name: self._launch(name),  # type: ignore[misc]
+                    _stop_service,
+                    "taking in" if name in TAKES_IN else "services",
+                )
+            )
         self._wait_for_services()
         self._write_services()
 
@@ -334,7 +343,7 @@ def _server_charge(name: str, server: EmbeddedKafka | EmbeddedPostgres) -> Charg
         assert server.process is not None
         return server.process
 
-    return Charge(name, launch, lambda _process: server.stop())
+    return Charge(name, launch, lambda _process: server.stop(), "servers")
 
 
 def _stop_service(process: Process) -> None:

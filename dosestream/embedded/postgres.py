@@ -14,6 +14,7 @@ import signal
 import stat
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,12 +39,14 @@ class EmbeddedPostgres:
         port: where it listens on the loopback address.
         password: of the one user; fixed when the cluster is made.
         logs: folder of its log, the cluster's parent where None.
+        options: more settings of the server, such as `fsync=off`.
     """
 
     folder: Path
     port: int
     password: str
     logs: Path | None = None
+    options: Sequence[str] = ()
     process: Process | None = field(default=None, init=False)
 
     @property
@@ -114,6 +117,7 @@ class EmbeddedPostgres:
             # When each row was committed can be asked for: what latency is measured by.
             "-c",
             "track_commit_timestamp=on",
+            *(word for option in self.options for word in ("-c", option)),
         )
         self.process = spawn(command, self.log)
 

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import groupby
 
 from dosestream.embedded.errors import StackError
 from dosestream.embedded.process import Process
@@ -29,11 +31,13 @@ class Charge:
         name: for people.
         launch: starts it and returns it; called on the supervisor's thread, again after each death.
         stop: ends it in order.
+        stage: those of one stage, started one after the other, end together; empty: it ends alone.
     """
 
     name: str
     launch: Callable[[], Process]
     stop: Callable[[Process], None]
+    stage: str = ""
     process: Process | None = None
     restarts: int = 0
     _deaths: int = field(default=0, repr=False)
@@ -99,7 +103,9 @@ class Supervisor:
                 self.changed(charge, change)
 
     def end(self) -> None:
-        """End all, the last one started first."""
-        for charge in reversed(self.charges):
-            charge.end()
+        """End all, the last stage started first."""
+        with ThreadPoolExecutor() as pool:
+            for _, stage in groupby(reversed(self.charges), lambda charge: charge.stage or charge.name):
+                for ended in [pool.submit(charge.end) for charge in stage]:
+                    ended.result()
         self.charges.clear()

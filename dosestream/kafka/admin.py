@@ -108,8 +108,9 @@ def publish_schemas(kafka: KafkaSettings, timeout_s: float = 10.0) -> None:
 
     failed: list[str] = []
     config = producer_config(kafka, linger_ms=0, delivery_timeout_ms=int(timeout_s * 1000))
-    # Errors only: a broker that has just started asks its first producer to wait, and that is no news.
-    producer = Producer(config | {"log_level": 3})
+    # Stored twice it is still one schema of a compacted topic, and an idempotent producer first asks for its number,
+    # which takes up to a second of every start. Errors only: a broker that has just started asks to wait.
+    producer = Producer(config | {"enable.idempotence": False, "log_level": 3})
     for name in NAMES:
         schema = load(name)
         producer.produce(

@@ -1,17 +1,20 @@
 """The codec with what the broker and a schema registry know of schemas."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dosestream.events.codec import Codec
 from dosestream.events.schemas import Schema, from_text
 from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.records import Partition
-from dosestream.kafka.registry import Registry
 from dosestream.kafka.topics import Topic
 from dosestream.settings import KafkaSettings
 
+if TYPE_CHECKING:
+    from dosestream.kafka.registry import Registry
 
-def codec_for(kafka: KafkaSettings, *, later: bool = False, registry: Registry | None = None) -> Codec:
+
+def codec_for(kafka: KafkaSettings, *, later: bool = False, registry: "Registry | None" = None) -> Codec:
     """A codec that writes the Confluent wire format where a registry is configured, else single-object
     encoding; it looks unknown writers' schemas up in `radiology.schemas.v1` or in the registry.
 
@@ -23,6 +26,9 @@ def codec_for(kafka: KafkaSettings, *, later: bool = False, registry: Registry |
     """
     if not kafka.schema_registry:
         return Codec(find_fingerprint=_from_topic(kafka))
+    # Its client brings an HTTP client along: a fifth of the time a service needs to start.
+    from dosestream.kafka.registry import Registry
+
     registry = registry or Registry(kafka)
     codec = Codec(
         ask_registry=registry.register_all,

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import sr_builder as sr
 from pydicom import Dataset
 from pynetdicom import AE, build_context
-from reading import held
+from reading import records
 from running_stack import DOSESTREAM, wait_until
 from sr_builder import coded, num
 
 from dosestream.client.store import Storer
-from dosestream.events.codec import Codec, CodecError
+from dosestream.events.codec import CodecError
 from dosestream.events.records import Audit, RawMessage, Rejection, Study
 from dosestream.kafka.topics import Topic
 from dosestream.settings import (
@@ -67,18 +67,13 @@ class Running:
 
 def published(kafka: KafkaSettings, topic: Topic, kind: type[E], sop_instance_uid: str) -> list[E]:
     """The records of a topic about one instance, by receipt."""
-    codec = Codec()
-    records = [codec.decode(record.value, kind) for record in held(kafka, topic) if record.value is not None]
-    found = [record for record in records if record.control_id == sop_instance_uid]
-    return sorted(found, key=lambda record: record.received_at)
+    found = [one for _, one in records(kafka, topic, kind) if one.control_id == sop_instance_uid]
+    return sorted(found, key=lambda one: one.received_at)
 
 
 def audited(kafka: KafkaSettings) -> list[Audit]:
     """The audit trail, by receipt; other tests put what is no audit record into the topic."""
-    found = []
-    for record in held(kafka, Topic.AUDIT):
-        with suppress(CodecError):
-            found.append(Codec().decode(record.value or b"", Audit))
+    found = [record for _, record in records(kafka, Topic.AUDIT, Audit, CodecError)]
     return sorted(found, key=lambda one: one.received_at)
 
 

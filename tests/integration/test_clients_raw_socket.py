@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
+from reading import records
 from running_stack import wait_until
-from test_ingest import Find, Ingest, adt, answers, msh, records
+from test_ingest import Find, Ingest, adt, answers, msh
 
 from dosestream.client.send import code, control_id
 from dosestream.events.records import Patient, RawMessage, Rejection

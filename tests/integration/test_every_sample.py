@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from own_broker import own_broker
-from test_ingest import Ingest, adt, records
+from reading import records
+from test_ingest import Ingest, adt
 from varied_messages import TOPICS
 
 from dosestream.client.send import code, control_id

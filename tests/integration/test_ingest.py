@@ -1,6 +1,5 @@
 """Ingest as a process of its own against a real broker: raw, normalised, and only then the answer."""
 
-import contextlib
 import json
 import os
 import secrets
@@ -14,16 +13,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from reading import records
 
 from dosestream.client.send import MllpSender, SendError, code, control_id, send_files
 from dosestream.embedded.kafka import EmbeddedKafka
-from dosestream.events.codec import Codec, UnknownSchemaError
+from dosestream.events.codec import Codec
 from dosestream.events.identity import content_hash
 from dosestream.events.records import Order, Patient, RawMessage, Rejection
 from dosestream.hl7.batch import split
 from dosestream.hl7.framing import Frame, Framer, frame
-from dosestream.kafka.client import consumer_config
 from dosestream.kafka.normalised_up_to import HL7_GROUP
 from dosestream.kafka.publisher import Position, Publisher
 from dosestream.kafka.roster import Member, Roster
@@ -108,31 +106,6 @@ class Find:
 @pytest.fixture
 def find(kafka: KafkaSettings, sent_by: str) -> Find:
     return Find(kafka, f"{sent_by}|HOSP")
-
-
-def records(kafka: KafkaSettings, topic: Topic, kind: type[R]) -> list[tuple[Position, R]]:
-    """Every record of a topic that is stored now; those of later releases, which other tests leave, left out."""
-    consumer = Consumer(consumer_config(kafka, group="test-reader"))
-    codec, found = Codec(), []
-    try:
-        partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
-        bounds = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20) for p in partitions}
-        left = {p: high - low for p, (low, high) in bounds.items() if high > low}
-        consumer.assign([TopicPartition(topic, p, bounds[p][0]) for p in left])
-        while any(left.values()):
-            # Asked for no more than are there, or it would wait for more.
-            messages = consumer.consume(min(500, sum(left.values())), timeout=20)
-            assert messages, f"{topic}: {left} records did not come"
-            for message in messages:
-                assert message.error() is None
-                if left[message.partition()]:
-                    left[message.partition()] -= 1
-                    position = Position(message.partition(), message.offset())
-                    with contextlib.suppress(UnknownSchemaError):
-                        found.append((position, codec.decode(message.value(), kind)))
-        return found
-    finally:
-        consumer.close()
 
 
 def msh(sent_by: str, kind: str, control: str, rest: str = "") -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reading import records
 from running_stack import wait_until
-from test_ingest import Ingest, R, records
+from test_ingest import Ingest, R
 
 from dosestream.client.send import code
 from dosestream.events.records import Order, RawMessage, Rejection

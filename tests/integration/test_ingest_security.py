@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pytest
 from certificates import Authority, Pair
-from confluent_kafka import Consumer, TopicPartition
+from reading import records
 from running_stack import wait_until
-from test_ingest import Find, Ingest, adt, answers, records
+from test_ingest import Find, Ingest, adt, answers
 
 from dosestream.audit.trail import TOPIC
 from dosestream.client.send import MllpSender, SendError, code, send_files, tls_context
-from dosestream.events.codec import Codec, CodecError
+from dosestream.events.codec import CodecError
 from dosestream.events.identity import content_hash
 from dosestream.events.records import Audit, Patient, RawMessage, Rejection
 from dosestream.hl7.framing import frame
-from dosestream.kafka.client import consumer_config
 from dosestream.kafka.topics import Topic
 from dosestream.settings import KafkaSettings
 
@@ -82,23 +81,11 @@ def tls_port(service: Ingest) -> int:
 
 def audit(kafka: KafkaSettings, **fields: object) -> list[Audit]:
     """The audit records with these values in these fields; other tests share the topic."""
-    consumer = Consumer(consumer_config(kafka, group="audit-reader"))
-    try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(TOPIC, 0), timeout=20)
-        consumer.assign([TopicPartition(TOPIC, 0, low)])
-        found, position = [], low
-        while position < high:
-            for message in consumer.consume(min(500, high - position), timeout=20):
-                position = message.offset() + 1
-                try:
-                    record = Codec().decode(message.value(), Audit)
-                except CodecError:
-                    continue
-                if all(getattr(record, name) == value for name, value in fields.items()):
-                    found.append(record)
-        return found
-    finally:
-        consumer.close()
+    return [
+        record
+        for _, record in records(kafka, TOPIC, Audit, CodecError)
+        if all(getattr(record, name) == value for name, value in fields.items())
+    ]
 
 
 def test_tls_beside_the_plain_port_on_every_worker(start: Start, sent_by: str) -> None:

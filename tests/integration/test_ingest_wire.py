@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reading import records
 from running_stack import wait_until
-from test_ingest import Find, Ingest, adt, answers, msh, records, rejected_with
+from test_ingest import Find, Ingest, adt, answers, msh, rejected_with
 
 from dosestream.client.send import code, control_id
 from dosestream.embedded import ports

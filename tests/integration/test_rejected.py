@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from reading import records
 from running_stack import RunningStack, wait_until
-from test_ingest import records
 
 from dosestream.client.send import MllpSender, code
 from dosestream.events.codec import Codec

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from reading import records
 from running_stack import RunningStack, descendants, wait_until
-from test_ingest import records
 
 from dosestream.cli import watch
 from dosestream.client.send import code, control_id

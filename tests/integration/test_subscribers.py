@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from confluent_kafka import Consumer, TopicPartition
+from reading import stored
 from running_stack import RunningStack, wait_until
 
 from dosestream.cli import watch
@@ -54,25 +54,14 @@ class Held:
 
     def __init__(self, bootstrap: str) -> None:
         self.records: dict[Place, tuple[str, Fields | None, dict[str, str]]] = {}
-        consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "held"})
-        for topic, schema in SCHEMA_OF.items():
-            for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
-                partition = TopicPartition(topic, number, 0)
-                _, high = consumer.get_watermark_offsets(partition, timeout=10)
-                consumer.assign([partition])
-                position = 0
-                while position < high:
-                    for message in consumer.consume(500, timeout=0.2):
-                        assert message.error() is None
-                        position = message.offset() + 1
-                        value, headers = message.value(), dict(message.headers())
-                        event = None if value is None else Codec().decode(value, CLASSES[schema])
-                        self.records[topic, number, message.offset()] = (
-                            message.key().decode(),
-                            None if event is None else event.to_datum(),
-                            {name: text.decode() for name, text in headers.items()},
-                        )
-        consumer.close()
+        for message in stored(KafkaSettings(bootstrap=bootstrap), SCHEMA_OF.__contains__):
+            topic, value, headers = message.topic(), message.value(), dict(message.headers())
+            event = None if value is None else Codec().decode(value, CLASSES[SCHEMA_OF[topic]])
+            self.records[topic, message.partition(), message.offset()] = (
+                message.key().decode(),
+                None if event is None else event.to_datum(),
+                {name: text.decode() for name, text in headers.items()},
+            )
 
     def of(self, topic: str) -> list[tuple[str, Fields | None, dict[str, str]]]:
         return [record for (name, _, _), record in self.records.items() if name == topic]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from test_ingest import records
+from reading import records
 
 from dosestream.events.records import Appointment, Order, Patient, RawMessage, Rejection, Report
 from dosestream.kafka.topics import Topic

@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import typer
 
+from dosestream import cli
 from dosestream.cli.address import ae_host_port, host_port
 from dosestream.cli.stackfile import find
 from dosestream.embedded.errors import StackError
@@ -15,15 +19,43 @@ from dosestream.embedded.errors import StackError
 DOSESTREAM = str(Path(sys.executable).with_name("dosestream"))
 
 
-def run(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+def environment(given: dict[str, str]) -> dict[str, str]:
     environ = {k: v for k, v in os.environ.items() if not k.startswith("DOSESTREAM_")}
-    return subprocess.run(
+    return environ | {"XDG_DATA_HOME": "/nonexistent"} | given
+
+
+def run(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    """The command in this process, which has loaded most of what it needs."""
+    out, err, ended = StringIO(), StringIO(), 0
+    with (
+        mock.patch.object(sys, "argv", [DOSESTREAM, *arguments]),
+        mock.patch.dict(os.environ, environment(given), clear=True),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            cli.main()
+        except SystemExit as end:
+            assert end.code is None or isinstance(end.code, int)
+            ended = end.code or 0
+    return subprocess.CompletedProcess(arguments, ended, out.getvalue(), err.getvalue())
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["ingest", "--config", "/nonexistent.toml"]])
+def test_the_program_ends_as_it_does_in_this_process(arguments: list[str]) -> None:
+    inside = run(*arguments)
+    program = subprocess.run(
         [DOSESTREAM, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
-        env=environ | {"XDG_DATA_HOME": "/nonexistent"} | given,
+        env=environment({}),
+    )
+    assert (program.returncode, program.stdout, program.stderr) == (
+        inside.returncode,
+        inside.stdout,
+        inside.stderr,
     )
 
 

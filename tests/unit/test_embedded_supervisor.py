@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Watched:
         self.seen: list[tuple[str, str]] = []
         self.supervisor = Supervisor(lambda charge, change: self.seen.append((charge.name, change.name)))
 
-    def add(self, name: str, argv: list[str]) -> Charge:
+    def add(self, name: str, argv: list[str], stage: str = "") -> Charge:
         def launch() -> Process:
             self.seen.append((name, "launch"))
             return spawn(wrapped(argv), self.folder / f"{name}.log")
@@ -31,7 +32,7 @@ class Watched:
             self.seen.append((name, "end"))
             stop(process)
 
-        charge = Charge(name, launch, end)
+        charge = Charge(name, launch, end, stage)
         self.supervisor.add(charge)
         return charge
 
@@ -61,6 +62,26 @@ def test_children_end_in_the_opposite_order_of_their_start_and_are_started_no_mo
     watched.supervisor.tend()
     assert watched.seen == [("third", "end"), ("second", "end"), ("first", "end")]
     assert [charge.process for charge in charges] == [None, None, None]
+
+
+def test_children_of_one_stage_end_together_after_those_of_the_next(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    both_asked = threading.Barrier(2)
+
+    def stop_together(process: Process) -> None:
+        # Neither gets past before the other is asked as well.
+        both_asked.wait(60)
+        stop(process)
+
+    for name in ("one", "other"):
+        watched.supervisor.add(
+            Charge(name, lambda: spawn(wrapped(SLEEPS), tmp_path / "log"), stop_together, "both")
+        )
+    watched.add("later", SLEEPS, "next")
+    watched.seen.clear()
+    watched.supervisor.end()
+    assert watched.seen == [("later", "end")]
+    assert not both_asked.broken
 
 
 def test_a_child_that_keeps_dying_waits_longer_each_time_but_never_more_than_the_last_pause() -> None:

@@ -44,6 +44,7 @@ def step(words: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_field_is_added_as_the_document_says(copied: Path) -> None:
     schema = copied / "schemas" / "order.avsc"

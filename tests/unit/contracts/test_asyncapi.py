@@ -54,6 +54,7 @@ def parsed() -> Callable[[Path], Document]:
     return run
 
 
+@pytest.mark.slow
 def test_the_parser_of_asyncapi_finds_nothing_wrong(parsed: Callable[[Path], Document]) -> None:
     found = parsed(FILE)
     assert found["problems"] == []
@@ -75,6 +76,7 @@ BROKEN: dict[str, Callable[[Document], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
 def test_the_parser_of_asyncapi_finds_what_is_wrong(
     parsed: Callable[[Path], Document], broken: Callable[[Document], None], tmp_path: Path

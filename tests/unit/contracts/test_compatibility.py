@@ -75,6 +75,7 @@ def reads(writer_text: str, reader_text: str, examples: int) -> None:
     law()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("writer", "reader"), PAIRS)
 def test_every_version_reads_what_every_version_wrote(writer: str, reader: str) -> None:
     reads(writer, reader, examples=8)

@@ -76,6 +76,7 @@ def test_no_two_panels_lie_over_each_other() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
+@pytest.mark.slow
 @needs_promtool
 def test_the_rules_are_quiet_and_speak_as_their_own_tests_say() -> None:
     code, said = promtool("test", "rules", str(RULES.with_name("rules_test.yaml")))

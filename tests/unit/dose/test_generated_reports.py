@@ -127,6 +127,7 @@ def test_every_value_of_a_template_is_read_as_planned(name: str) -> None:
 CASES = [(name, fault) for name in NAMES for fault in FAULTS if faulty(planned(name), fault)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "fault"), CASES)
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_a_fault_costs_what_it_spoils_and_nothing_else(name: str, fault: str) -> None:
@@ -143,6 +144,7 @@ def test_a_plan_that_says_another_value_is_told_apart_from_the_report() -> None:
     assert "dlp_mgycm" in wrong
 
 
+@pytest.mark.slow
 def test_every_fault_fits_some_template_and_changes_its_bytes() -> None:
     for fault in FAULTS:
         made = [(name, faulty(planned(name), fault)) for name in NAMES]

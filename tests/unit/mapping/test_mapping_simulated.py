@@ -3,6 +3,8 @@
 from datetime import date
 from hashlib import sha256
 
+import pytest
+
 from dosestream.mapping.normalise import interpret
 from dosestream.settings import Settings
 from dosestream.simulate.history import history
@@ -11,6 +13,7 @@ from dosestream.simulate.timeline import HL7
 SETTINGS = Settings()
 
 
+@pytest.mark.slow
 def test_the_newest_report_of_every_order_is_the_true_one() -> None:
     played = history(5, date(2026, 3, 14), days=4, sites=1)
     newest: dict[str, dict[str, object]] = {}

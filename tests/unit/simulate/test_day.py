@@ -24,10 +24,12 @@ def day() -> Day:
     return day_one()
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_date_make_the_same_bytes(day: Day, base: date) -> None:
     assert plan(1, base) == day
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "later", "site"),
     [(2, 0, 1), (1, 1, 1), (1, 0, 2)],
@@ -52,6 +54,7 @@ def test_a_day_is_a_few_hundred_messages_and_some_thirty_studies(day: Day) -> No
     assert channels[DICOM] > 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_four_messages_in_five_are_adt(base: date, seed: int) -> None:
     kinds = [step.kind for step in plan(seed, base).timeline if step.channel == HL7]

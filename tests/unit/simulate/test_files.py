@@ -42,6 +42,7 @@ def test_the_timeline_names_every_file_once(tmp_path: Path, day: Day) -> None:
     assert [item["sent_at"] for item in listed] == sorted(item["sent_at"] for item in listed)
 
 
+@pytest.mark.slow
 def test_days_and_sites_are_told_apart(tmp_path: Path, base: date) -> None:
     assert simulate(2, 2, 5, tmp_path, None, base) == 0
     lines = from_jsonl((tmp_path / "truth.jsonl").read_text())
@@ -54,6 +55,7 @@ def test_days_and_sites_are_told_apart(tmp_path: Path, base: date) -> None:
     assert {line["patient_authority"] for line in lines if line["kind"] == "patient"} == {"HOSP1", "HOSP2"}
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_files_over_those_of_an_earlier_simulation(
     tmp_path: Path, base: date
 ) -> None:

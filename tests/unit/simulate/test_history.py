@@ -19,6 +19,9 @@ from dosestream.simulate.procedures import CATALOGUE, ROOMS, Room
 from dosestream.simulate.timeline import DICOM, HL7, HOUR, Step
 from dosestream.simulate.truth import Line
 
+# Weeks take seconds to make.
+pytestmark = pytest.mark.slow
+
 BASE = date(2026, 3, 14)
 DAY = 24 * HOUR
 

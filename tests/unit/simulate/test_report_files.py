@@ -87,6 +87,7 @@ def test_the_command_writes_and_says_so(tmp_path: Path) -> None:
     assert again.exit_code == 2
 
 
+@pytest.mark.slow
 def test_dcmtk_reads_reports_of_every_fault_that_leaves_them_legal(tmp_path: Path) -> None:
     dsrdump = shutil.which("dsrdump")
     if dsrdump is None:
