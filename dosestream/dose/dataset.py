@@ -6,6 +6,7 @@ an illegal VR, UID or number costs its own element at most; only bytes that end 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -129,6 +130,7 @@ class Encoding:
 IMPLICIT_LITTLE: Final = Encoding(explicit=False, big_endian=False)
 
 
+@lru_cache(maxsize=1024)
 def tag_text(tag: int) -> str:
     """A tag as the standard prints it: (gggg,eeee)."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
