@@ -152,9 +152,7 @@ SOURCE_NUMBERS: Final[dict[str, Number]] = {
     "filter_aluminium_mm": Number("mm", (dcm("113821"),)),
 }
 # Those of them that have no field of their own: they stand in `measured`.
-SOURCE_MEASURED: Final = frozenset(
-    ("tube_current_max_ma", "rotation_time_ms", "focal_spot_mm", "filter_aluminium_mm")
-)
+SOURCE_MEASURED: Final = ("tube_current_max_ma", "rotation_time_ms", "focal_spot_mm", "filter_aluminium_mm")
 # Column to what it is read from: IrradiationEvent.measured.
 MEASURED: Final[dict[str, Number]] = {
     # TID 10013, 10014.

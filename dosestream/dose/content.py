@@ -1,6 +1,5 @@
 """Content items of a structured report (PS3.3 C.17.3), read from the plain data sets of `dataset`."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -95,7 +94,8 @@ class Reading:
     def unit(self, measured: DataSet) -> str:
         """The unit's code as stored (UCUM), empty where there is none."""
         units = items(measured, UNITS_CODE)
-        return leaf(units[0], CODE_VALUE) if units else ""
+        value = units[0].get(CODE_VALUE) if units else None
+        return _plain(value) if isinstance(value, bytes) else ""
 
     def word(self, item: DataSet) -> str:
         """The value of a CODE item as its meaning (else its code), or of a TEXT item."""
@@ -112,11 +112,15 @@ class Reading:
         return self.charset.text(value, "content item text") if isinstance(value, bytes) else ""
 
 
-def children(item: DataSet) -> Iterator[tuple[Code, DataSet]]:
+def children(item: DataSet) -> list[tuple[Code, DataSet]]:
     """The items of the Content Sequence, each with the code of its concept name."""
-    for child in items(item, CONTENT):
-        names = child.get(CONCEPT_NAME)
-        yield (code_of(names[0]) if names and isinstance(names, list) else NO_CODE), child
+    return [
+        (
+            code_of(names[0]) if isinstance(names := child.get(CONCEPT_NAME), list) and names else NO_CODE,
+            child,
+        )
+        for child in items(item, CONTENT)
+    ]
 
 
 def items(item: DataSet, tag: int) -> list[DataSet]:
@@ -128,7 +132,7 @@ def items(item: DataSet, tag: int) -> list[DataSet]:
 def leaf(item: DataSet, tag: int) -> str:
     """A value of the default repertoire (UI, CS, DS, DT and the like) without padding; empty where absent."""
     value = item.get(tag, b"")
-    return value.decode("latin-1").replace("\0", "").strip() if isinstance(value, bytes) else ""
+    return value.decode("latin-1").replace("\0", "").strip() if value and isinstance(value, bytes) else ""
 
 
 def value_code(item: DataSet) -> Code:
@@ -146,12 +150,15 @@ def code_of(item: DataSet) -> Code:
     return NO_CODE
 
 
+# The same few come again and again.
+@lru_cache(maxsize=1024)
+def _plain(value: bytes) -> str:
+    return value.decode("latin-1").replace("\0", "").strip()
+
+
 @lru_cache(maxsize=4096)
 def _code(value: bytes, scheme: bytes) -> Code:
-    code = (
-        value.decode("latin-1").replace("\0", "").strip(),
-        scheme.decode("latin-1").replace("\0", "").strip(),
-    )
+    code = _plain(value), _plain(scheme)
     if code[1] in SNOMED_RT:
         return RETIRED.get(code[0], code)
     return code

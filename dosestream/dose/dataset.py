@@ -6,6 +6,7 @@ an illegal VR, UID or number costs its own element at most; only bytes that end 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -16,6 +17,8 @@ ITEM_END: Final = 0xFFFEE00D
 SEQUENCE_END: Final = 0xFFFEE0DD
 UNDEFINED: Final = 0xFFFFFFFF
 PIXEL_DATA: Final = 0x7FE00000
+# Tags of this group and after it.
+DELIMITERS: Final = 0xFFFE0000
 # Deeper than any report; garbage must not exhaust the stack.
 MAX_DEPTH: Final = 48
 
@@ -95,6 +98,13 @@ SEQUENCES: Final = frozenset(
 )
 
 
+# Code sequences: the same few come again and again, so of those that are not large the items are kept by their bytes,
+# the newest few thousand of each encoding. Nobody changes them.
+CODED: Final = frozenset((0x004008EA, 0x0040A043, 0x0040A168))
+MOST_CODED_BYTES: Final = 512
+MOST_CODED: Final = 4096
+
+
 class DataSetError(Exception):
     """Bytes that are no data set, or end before it does.
 
@@ -120,6 +130,7 @@ class Encoding:
 IMPLICIT_LITTLE: Final = Encoding(explicit=False, big_endian=False)
 
 
+@lru_cache(maxsize=1024)
 def tag_text(tag: int) -> str:
     """A tag as the standard prints it: (gggg,eeee)."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
@@ -145,16 +156,27 @@ def end_of_header(buffer: bytes, encoding: Encoding, *, partial: bool = False) -
     return _Reader(buffer, encoding, partial=partial).data_set(0, len(buffer), 0, stop_at_pixel_data=True)[1]
 
 
+# Of each encoding the code sequences that are kept.
+_coded: dict[Encoding, dict[bytes, list[DataSet]]] = {}
+
+
 class _Reader:
     def __init__(self, buffer: bytes, encoding: Encoding, *, partial: bool = False) -> None:
         self._buffer = buffer
-        self._encoding = encoding
+        self._explicit = encoding.explicit
         self._partial = partial
         order = ">" if encoding.big_endian else "<"
-        self._tag = Struct(order + "HH").unpack_from
+        # Group, element and length: of an implicit element, and of an item.
+        self._implicit_head = Struct(order + "HHL").unpack_from
+        # Group, element, VR and a short length.
+        self._explicit_head = Struct(order + "HH2sH").unpack_from
         self._u16 = Struct(order + "H").unpack_from
         self._u32 = Struct(order + "L").unpack_from
-        self._implicit: _Reader | None = None
+        self._end_mark = Struct(order + "HH").pack(SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF)
+        self._nested_implicit: _Reader | None = None
+        self._coded = _coded.setdefault(encoding, {})
+        # What was guessed may depend on what comes after it.
+        self._guessed = partial
 
     def data_set(
         self,
@@ -171,10 +193,12 @@ class _Reader:
             raise DataSetError(
                 "unreadable", f"sequences are nested more than {MAX_DEPTH} deep: not a dose report"
             )
-        buffer, explicit = self._buffer, self._encoding.explicit
-        read_tag, read_u16, read_u32 = self._tag, self._u16, self._u32
+        buffer, explicit = self._buffer, self._explicit
+        explicit_head, implicit_head = self._explicit_head, self._implicit_head
         result: DataSet = {}
-        tag = within
+        tag, vr = within, b""
+        # From here on tags are looked at more closely: delimiters, and pixel data.
+        special = PIXEL_DATA if stop_at_pixel_data else DELIMITERS
         while position < end:
             if end - position < 8:
                 # Some writers pad with zeros to an even block; anything else is a cut.
@@ -183,66 +207,100 @@ class _Reader:
                 raise DataSetError(
                     "truncated", "the data set ends inside an element's header: send it again", tag
                 )
-            group, element = read_tag(buffer, position)
+            if explicit:
+                group, element, vr, length = explicit_head(buffer, position)
+            else:
+                group, element, length = implicit_head(buffer, position)
             tag = group << 16 | element
-            if group == 0xFFFE:
+            if tag >= special:
                 if tag == ITEM_END:
                     return result, position + 8
-                raise DataSetError(
-                    "unreadable", "an item or sequence delimiter where an element must be", tag
-                )
-            if stop_at_pixel_data and tag >= PIXEL_DATA:
-                return result, position
-            vr = buffer[position + 4 : position + 6]
-            if not explicit:
-                vr = b""
-                length, position = read_u32(buffer, position + 4)[0], position + 8
-            elif vr in SHORT_VRS:
-                length, position = read_u16(buffer, position + 6)[0], position + 8
-            elif vr in LONG_VRS:
-                if end - position < 12:
+                if group == 0xFFFE:
+                    raise DataSetError(
+                        "unreadable", "an item or sequence delimiter where an element must be", tag
+                    )
+                if stop_at_pixel_data:
+                    return result, position
+            position += 8
+            if explicit and vr not in SHORT_VRS:
+                if vr not in LONG_VRS:
+                    length, position = self._illegal_vr(position - 8, end, vr)
+                elif end - position < 4:
                     raise DataSetError(
                         "truncated", "the data set ends inside an element's header: send it again", tag
                     )
-                length, position = read_u32(buffer, position + 8)[0], position + 12
-            else:
-                length, position = self._illegal_vr(position, end, vr)
-            if length != UNDEFINED and length > end - position:
+                else:
+                    length, position = self._u32(buffer, position)[0], position + 4
+            stop = position + length
+            if length == UNDEFINED:
+                if vr in FRAGMENT_VRS:
+                    position = self._fragments(position, end, tag)
+                    continue
+                items, position = self._undefined(position, end, depth + 1, tag, vr)
+                if tag in SEQUENCES:
+                    result[tag] = items
+            elif stop > end:
                 raise DataSetError(
                     "truncated",
                     f"the element says {length} bytes and {end - position} are left: send it again",
                     tag,
                 )
-            if length == UNDEFINED and vr in FRAGMENT_VRS:
-                position = self._fragments(position, end, tag)
-            elif length == UNDEFINED:
-                items, position = self._nested(vr).sequence(position, end, depth + 1, tag, delimited=True)
-                if tag in SEQUENCES:
-                    result[tag] = items
             elif tag in SEQUENCES and vr in SEQUENCE_VRS:
-                result[tag] = self._nested(vr).sequence(position, position + length, depth + 1, tag)[0]
-                position += length
+                result[tag] = self._defined(position, stop, depth + 1, tag, vr)
+                position = stop
             else:
                 if vr != b"SQ":
-                    result[tag] = buffer[position : position + length]
-                position += length
+                    result[tag] = buffer[position:stop]
+                position = stop
         if delimited:
             raise DataSetError("truncated", "the data set ends inside a sequence item: send it again", tag)
         return result, position
+
+    def _defined(self, position: int, stop: int, depth: int, tag: int, vr: bytes) -> list[DataSet]:
+        """The items of a sequence that says its length."""
+        if tag not in CODED or vr == b"UN" or stop - position > MOST_CODED_BYTES:
+            return self._nested(vr).sequence(position, stop, depth, tag)[0]
+        value = self._buffer[position:stop]
+        items = self._coded.get(value)
+        if items is None:
+            items = self.sequence(position, stop, depth, tag)[0]
+            self._keep(value, items)
+        return items
+
+    def _undefined(
+        self, position: int, end: int, depth: int, tag: int, vr: bytes
+    ) -> tuple[list[DataSet], int]:
+        """The items of a sequence that ends with a delimiter, and where it ended."""
+        if tag not in CODED or vr == b"UN":
+            return self._nested(vr).sequence(position, end, depth, tag, delimited=True)
+        # Before the first bytes that look like the delimiter: they are it wherever the items were those before.
+        mark = self._buffer.find(self._end_mark, position, min(end - 4, position + MOST_CODED_BYTES))
+        value = self._buffer[position:mark]
+        if mark >= 0 and (known := self._coded.get(value)) is not None:
+            return known, mark + 8
+        items, stop = self.sequence(position, end, depth, tag, delimited=True)
+        if stop == mark + 8:
+            self._keep(value, items)
+        return items, stop
+
+    def _keep(self, value: bytes, items: list[DataSet]) -> None:
+        if not self._guessed:
+            if len(self._coded) >= MOST_CODED:
+                self._coded.clear()
+            self._coded[value] = items
 
     def sequence(
         self, position: int, end: int, depth: int, sequence_tag: int, *, delimited: bool = False
     ) -> tuple[list[DataSet], int]:
         """Items from position to end (or sequence delimiter, which a delimited one needs), and where they ended."""
-        buffer = self._buffer
+        buffer, head = self._buffer, self._implicit_head
         items: list[DataSet] = []
         while position < end:
             if end - position < 8:
                 raise DataSetError(
                     "truncated", "the sequence ends inside an item's header: send it again", sequence_tag
                 )
-            group, element = self._tag(buffer, position)
-            length = self._u32(buffer, position + 4)[0]
+            group, element, length = head(buffer, position)
             tag = group << 16 | element
             position += 8
             if tag == SEQUENCE_END:
@@ -272,8 +330,7 @@ class _Reader:
     def _fragments(self, position: int, end: int, tag: int) -> int:
         """Where encapsulated fragments end (PS3.5 A.4)."""
         while end - position >= 8:
-            group, element = self._tag(self._buffer, position)
-            length = self._u32(self._buffer, position + 4)[0]
+            group, element, length = self._implicit_head(self._buffer, position)
             if (group << 16 | element) == SEQUENCE_END:
                 return position + 8
             position += 8 + length
@@ -281,14 +338,15 @@ class _Reader:
 
     def _nested(self, vr: bytes) -> "_Reader":
         """The reader of a sequence's items: one of VR UN is implicit little endian inside (PS3.5 6.2.2)."""
-        if vr != b"UN" or not self._encoding.explicit:
+        if vr != b"UN" or not self._explicit:
             return self
-        if self._implicit is None:
-            self._implicit = _Reader(self._buffer, IMPLICIT_LITTLE, partial=self._partial)
-        return self._implicit
+        if self._nested_implicit is None:
+            self._nested_implicit = _Reader(self._buffer, IMPLICIT_LITTLE, partial=self._partial)
+        return self._nested_implicit
 
     def _illegal_vr(self, position: int, end: int, vr: bytes) -> tuple[int, int]:
         """Length and start of a value whose VR the standard does not know, as best the bytes allow."""
+        self._guessed = True
         if not (vr.isalpha() and vr.isupper()):
             if vr.strip(b"\0 ?-") == b"":
                 # A blank VR keeps the shape of a short one.

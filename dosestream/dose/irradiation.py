@@ -1,9 +1,10 @@
 """One irradiation event: CT (PS3.16 TID 10013, 10014) or projection (TID 10003 with its parts A, B, C; 10042)."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from dosestream.dose import concepts
 from dosestream.dose.concepts import (
@@ -28,8 +29,9 @@ from dosestream.dose.moments import Moment
 from dosestream.dose.units import PURE_NUMBER
 from dosestream.events.records import DoseCheck, IrradiationEvent, XRaySource
 
+T = TypeVar("T")
 # Of a tube or pulse group, without a field of the event's own.
-SOURCE_ONLY: Final = SOURCE_MEASURED | {"pulse_width_ms"}
+SOURCE_ONLY: Final = frozenset((*SOURCE_MEASURED, "pulse_width_ms"))
 
 
 @dataclass(slots=True)
@@ -51,10 +53,6 @@ class Tube:
 
     identification: str = ""
     numbers: dict[Code, list[float]] = field(default_factory=dict)
-
-    def values(self, name: str) -> list[float]:
-        """What was stated for a field, from the first of its concepts that has a value."""
-        return next(filter(None, (self.numbers.get(code, []) for code in SOURCE_NUMBERS[name].codes)), [])
 
 
 @dataclass(slots=True)
@@ -96,10 +94,7 @@ def to_record(event: Event, seen: dict[str, int], reading: Reading) -> Irradiati
     groups = _groups(event)
     common = {name: _common(columns) for name, columns in groups.items()}
     values |= {name: value for name, value in common.items() if name not in SOURCE_ONLY}
-    values |= {
-        name: next(filter(None, (event.words.get(code, "") for code in codes)), "")
-        for name, codes in WORDS.items()
-    }
+    values |= {name: _first(event.words, codes) or "" for name, codes in WORDS.items()}
     values |= {
         "started_at": event.started.at if event.started else None,
         "plane": event.plane,
@@ -131,29 +126,19 @@ def to_record(event: Event, seen: dict[str, int], reading: Reading) -> Irradiati
 
 def _walk(item: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
     for concept, child in children(item):
-        if concept in UNITS_OF:
-            _number(child, concept, event, tube, reading)
-        elif concept in WORD_FIELDS:
-            event.words.setdefault(concept, reading.word(child))
-            if concept == concepts.EVENT_TYPE:
-                event.fluoroscopy = event.fluoroscopy or value_code(child) == concepts.FLUOROSCOPY
-        elif concept in DESCRIBED:
-            _describe(event, DESCRIBED[concept], reading.word(child))
-        elif (handler := HANDLERS.get(concept)) is not None:
+        if (handler := HANDLERS.get(concept)) is not None:
             handler(child, event, tube, reading)
-            if concept in WHOLE:
-                continue
         elif (
             concept[1] == "DCM"
             and leaf(child, VALUE_TYPE) == "NUM"
             and concept not in concepts.UNUSED_NUMBERS
         ):
             reading.give_up(concept, "a number that no dose template knows; is the code off by a digit?")
-        if CONTENT in child:
+        if CONTENT in child and concept not in WHOLE:
             _walk(child, event, tube, reading)
 
 
-def _number(child: DataSet, concept: Code, event: Event, tube: Tube | None, reading: Reading) -> None:
+def _number(concept: Code, child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
     unit = UNITS_OF[concept]
     numbers = reading.numbers(child, concept, unit)
     kept = (tube or event).numbers.setdefault(concept, [])
@@ -174,6 +159,16 @@ def _describe(event: Event, column: str, word: str) -> None:
     known = event.described.get(column)
     if word and known != word:
         event.described[column] = f"{known}; {word}" if known else word
+
+
+def _word(concept: Code, child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    event.words.setdefault(concept, reading.word(child))
+    if concept == concepts.EVENT_TYPE:
+        event.fluoroscopy = event.fluoroscopy or value_code(child) == concepts.FLUOROSCOPY
+
+
+def _described(column: str, child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
+    _describe(event, column, reading.word(child))
 
 
 def _uid(child: DataSet, event: Event, tube: Tube | None, reading: Reading) -> None:
@@ -224,6 +219,9 @@ HANDLERS: Final[dict[Code, Callable[[DataSet, Event, Tube | None, Reading], None
     concepts.X_RAY_SOURCE: _tube,
     concepts.X_RAY_SOURCE_ID: _tube_name,
     **dict.fromkeys(concepts.DOSE_CHECKS, _check),
+    **{code: partial(_described, column) for code, column in DESCRIBED.items()},
+    **{code: partial(_word, code) for code in WORD_FIELDS},
+    **{code: partial(_number, code) for code in UNITS_OF},
 }
 # Containers that their handler reads to the bottom.
 WHOLE: Final = frozenset((concepts.X_RAY_FILTERS, concepts.X_RAY_SOURCE, *concepts.DOSE_CHECKS))
@@ -248,7 +246,7 @@ def _filter(item: DataSet, event: Event, reading: Reading) -> Filter:
 def _scalar(event: Event, wanted: Number, reading: Reading) -> float | None:
     for code in wanted.codes:
         if numbers := event.numbers.get(code):
-            if len(set(numbers)) > 1:
+            if len(numbers) > 1 and len(set(numbers)) > 1:
                 reading.give_up(
                     code, f"{len(numbers)} values in one event where one is meant; the first is taken"
                 )
@@ -258,18 +256,31 @@ def _scalar(event: Event, wanted: Number, reading: Reading) -> float | None:
 
 def _groups(event: Event) -> dict[str, list[float | None]]:
     """Field to its value per tube or pulse group."""
-    whole = Tube(numbers=event.numbers)
     groups: dict[str, list[float | None]] = {}
-    for name in SOURCE_NUMBERS:
+    for name, wanted in SOURCE_NUMBERS.items():
         # Stated for the event as a whole (exposure time in CT), or once per source container.
-        groups[name] = list(whole.values(name))
-        if not groups[name] and event.tubes:
-            groups[name] = [next(iter(tube.values(name)), None) for tube in event.tubes]
+        whole = _first(event.numbers, wanted.codes)
+        groups[name] = [*whole] if whole else [_of_tube(tube, wanted) for tube in event.tubes]
     return groups
 
 
-def _common(values: Iterable[float | None]) -> float | None:
+def _of_tube(tube: Tube, wanted: Number) -> float | None:
+    stated = _first(tube.numbers, wanted.codes)
+    return stated[0] if stated else None
+
+
+def _first(stated: Mapping[Code, T], codes: tuple[Code, ...]) -> T | None:
+    """What was stated for the first of the concepts that has a value."""
+    for code in codes:
+        if found := stated.get(code):
+            return found
+    return None
+
+
+def _common(values: Sequence[float | None]) -> float | None:
     """The one value all state; None where they differ or none states one."""
+    if len(values) < 2:
+        return values[0] if values else None
     distinct = {value for value in values if value is not None}
     return distinct.pop() if len(distinct) == 1 else None
 

@@ -253,8 +253,9 @@ def gather(
     messages = Messages(connection)
     heard = MaybeHeard(sum(stop - start for start, stop in (*stretches.values(), *snapshots.values())))
     found = Gathered()
+    codec = codec_for(kafka)
     for records in read(kafka, snapshots):
-        _recall(connection, codec_for(kafka), records, own, until, shelf, heard, found)
+        _recall(connection, codec, records, own, until, shelf, heard, found)
         told(sum(record.partition in own for record in records))
     for records in read(kafka, stretches):
         batch, stopped = reading(records)
@@ -279,7 +280,10 @@ def gather(
             else:
                 found.events += 1
                 if heard.again(event.event_id):  # type: ignore[union-attr]
-                    shelf.suspect(item.record, event)  # type: ignore[arg-type]
+                    record = item.record
+                    if record.value is None:
+                        record = record._replace(value=codec.encode(event))
+                    shelf.suspect(record, event)  # type: ignore[arg-type]
                 else:
                     messages.add(item.record, event)
                     shelf.file(item, found)

@@ -20,7 +20,8 @@ from dosestream.kafka.records import Partition, Record
 from dosestream.settings import Settings
 
 # Records of any partitions, ascending by offset in each, as events; and the partitions that cannot go on. A decoded
-# record may be one of another topic than it was read from, and several may come of one; its value is the event's record.
+# record may be one of another topic than it was read from, and several may come of one; its value is the event's record,
+# or None where the event is no fact and was not read from it.
 Reading = Callable[[Sequence[Record]], tuple[list[Decoded], list[Stopped]]]
 # Makes a `Reading` in each worker process: a function of a module, found there by its name.
 ReadingMaker = Callable[[Settings], Reading]

@@ -6,6 +6,7 @@ live events. Decisions and ticks are read as they are.
 
 from collections.abc import Callable, Iterable, Sequence
 
+from dosestream.db.facts import KINDS
 from dosestream.db.records import Decoded, Stopped, decode, decoded
 from dosestream.events.codec import Codec, MalformedRecordError, UnknownSchemaError
 from dosestream.events.records import Event, RawMessage
@@ -56,11 +57,10 @@ def _mapped(codec: Codec, mapping: Mapping, record: Record) -> list[Decoded]:
     except MalformedRecordError as error:
         return [Decoded(record, None, str(error))]
     position = Position(record.partition.number, record.offset)
-    return [
-        decoded(
-            codec,
-            Record(Partition(str(topic), record.partition.number), record.offset, codec.encode(event)),
-            event,
-        )
-        for topic, event in mapping(raw, position)
-    ]
+    found = []
+    for topic, event in mapping(raw, position):
+        # Only facts are kept as they are written; most messages are about patients, and no facts.
+        value = codec.encode(event) if type(event) in KINDS else None
+        where = Partition(str(topic), record.partition.number)
+        found.append(decoded(codec, Record(where, record.offset, value), event))
+    return found

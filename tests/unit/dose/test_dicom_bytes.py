@@ -125,6 +125,45 @@ def test_an_odd_encoding_costs_nothing_else(name: str, data: bytes, tag: int, ex
     assert data_set[0x0020000D] == b"1.2\0"
 
 
+CODED = 0x0040A043
+ONE_CODE = item(element(0x00080100, b"SH", b"113706") + element(0x00080102, b"SH", b"DCM "))
+UNDEFINED_CODE = b"\x40\0\x43\xa0SQ\0\0" + UNDEFINED + ONE_CODE + SEQUENCE_END
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("of defined length", element(CODED, b"SQ", ONE_CODE), 1),
+        ("of undefined length", UNDEFINED_CODE, 1),
+        ("empty", element(CODED, b"SQ", b""), 0),
+        ("empty, of undefined length", UNDEFINED_CODE[:12] + SEQUENCE_END, 0),
+        ("larger than what is kept", element(CODED, b"SQ", ONE_CODE * 40), 40),
+        (
+            "with the delimiter's bytes in a text",
+            element(CODED, b"SQ", item(b"\x08\0\0\1SH\4\0\xfe\xff\xdd\xe0")),
+            1,
+        ),
+        (
+            "with the delimiter's bytes in a text, of undefined length",
+            UNDEFINED_CODE[:12] + item(b"\x08\0\0\1SH\4\0\xfe\xff\xdd\xe0") + SEQUENCE_END,
+            1,
+        ),
+        ("with an illegal VR", element(CODED, b"SQ", item(element(0x00080100, b"ZZ", b"1234"))), 1),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_code_sequence_that_comes_again_is_read_as_the_first_time(
+    name: str, data: bytes, expected: int
+) -> None:
+    del name
+    first, again, twice = read(data, LITTLE), read(data + STUDY_UID, LITTLE), read(data + data, LITTLE)
+    assert first == twice == {CODED: again[CODED]}
+    assert len(first[CODED]) == expected
+    assert again[0x0020000D] == b"1.2\0"
+    with pytest.raises(DataSetError, match="send it again"):
+        read(data[:-1], LITTLE)
+
+
 def image(transfer_syntax: str) -> Dataset:
     data_set = sr.header(SOPClassUID=sr.CT_IMAGE, Modality="CT")
     data_set.Rows = data_set.Columns = 64
