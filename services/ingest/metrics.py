@@ -10,7 +10,7 @@ from dosestream.audit.trail import Trail
 from dosestream.metrics import names
 from dosestream.metrics.certificates import expiries
 from dosestream.metrics.exposition import Sample
-from dosestream.metrics.health import Health, Pulse, Remembered
+from dosestream.metrics.health import Check, Health, Pulse, Remembered
 from dosestream.metrics.joined import address_in, joined, pages
 from dosestream.metrics.labels import Sources, folded, hl7_type, plain
 from dosestream.metrics.names import Metric
@@ -54,6 +54,7 @@ def begin(
     trail: Trail,
     listener: Callable[[], Listener | None],
     certificates: Callable[[], Certificates | None],
+    topics: Check,
     *,
     share: bool,
 ) -> MetricsServer | None:
@@ -109,7 +110,12 @@ def begin(
 
     health = Health(
         live={"loop": pulse},
-        ready={"kafka": Remembered(Broker(settings).check), "listener": is_open, "intake": takes},
+        ready={
+            "kafka": Remembered(Broker(settings).check),
+            "topics": topics,
+            "listener": is_open,
+            "intake": takes,
+        },
     )
     return serve(settings, "ingest", health, read, expiries("mllp", certificates), share=share)
 
