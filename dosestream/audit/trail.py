@@ -3,13 +3,14 @@
 librdkafka is the queue: it is bounded, gathers records for a while, and tries each again until the broker has
 it. Where the queue is full, or the broker refuses a record for good, it is counted, and a record of kind `gap`
 says how many are missing as soon as one can be stored. Numbers rise by one in each process, so a reader sees
-gaps too. What a killed process had in its queue (LINGER_MS) is missing without a gap: its `started` is
-followed by no `stopped`.
+gaps too. Until a schema registry gave the schema its id, records are held here. What a killed process had in its
+queue (LINGER_MS) is missing without a gap: its `started` is followed by no `stopped`.
 """
 
 import logging
 import threading
 import time
+from collections import deque
 from enum import StrEnum
 from typing import Any
 
@@ -29,6 +30,8 @@ log = logging.getLogger("dosestream.audit")
 LINGER_MS = 100.0
 # Records that wait for the broker; one takes about a kilobyte with what librdkafka adds.
 QUEUED = 50_000
+# Records that wait for their schema's id.
+HELD = 5_000
 # How often `poll` is to be called.
 POLL_S = 0.1
 # After a gap could not be told, and after the log said that records are lost, the next is tried so much later.
@@ -80,6 +83,7 @@ class Trail:
         self._missing = 0
         self.lost = 0
         self._queued = queued
+        self._held: deque[dict[str, Any]] = deque()
         self._gap_from = self._say_from = 0.0
         self.write(Kind.STARTED, now())
 
@@ -136,37 +140,57 @@ class Trail:
     def poll(self) -> None:
         """Hear what became of the records; tell a gap where there is room again."""
         self._producer.poll(0)
+        if self._held and self._codec.is_registered:
+            self._release()
         if self._missing:
             self._tell_gap()
 
     def close(self, timeout_s: float) -> None:
         """Say that the process stops, and wait until the records are stored; what is left is told in the log."""
         self.write(Kind.STOPPED, now())
+        self.poll()
         self._producer.flush(timeout_s)
-        left = len(self._producer) + self._missing
+        left = len(self._producer) + len(self._held) + self._missing
         if left:
-            log.error("%d audit records are lost: Kafka did not take them before the service ended", left)
+            log.error(
+                "%d audit records are lost: Kafka or the schema registry was not there before the service ended",
+                left,
+            )
 
     def _put(self, fields: dict[str, Any]) -> bool:
-        """Whether the record is in the queue."""
+        """Whether the record is in the queue, or held until it may be written."""
         source = fields["source"] or self._service
+        try:
+            value = self._codec.encode_parts(Audit, fields)
+        except NotRegisteredError:
+            if len(self._held) >= min(HELD, self._queued):
+                return False
+            self._held.append(fields)
+            return True
         try:
             self._producer.produce(
                 TOPIC,
-                self._codec.encode_parts(Audit, fields),
+                value,
                 source,
                 headers=headers(
                     event_id=fields["event_id"], source=source, kind="audit", at=fields["received_at"]
                 ),
             )
-        except (BufferError, KafkaException, NotRegisteredError):
+        except (BufferError, KafkaException):
             return False
         return True
+
+    def _release(self) -> None:
+        """Write what was held. Only whoever polls takes from it."""
+        while self._held:
+            fields = self._held.popleft()
+            if not self._put(fields):
+                self._lose(fields["count"] if fields["kind"] is Kind.GAP else 1)
 
     def _tell_gap(self) -> None:
         with self._lock:
             at = time.monotonic()
-            if at < self._gap_from or len(self._producer) > self._queued // 2:
+            if at < self._gap_from or self._held or len(self._producer) > self._queued // 2:
                 return
             self._gap_from = at + AGAIN_S
             missing, self._missing = self._missing, 0

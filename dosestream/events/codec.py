@@ -81,6 +81,11 @@ class Codec:
         if self.ask_registry is not None and not self._encoders:
             self._write_with(self.ask_registry())
 
+    @property
+    def is_registered(self) -> bool:
+        """Whether anything can be encoded."""
+        return bool(self._encoders)
+
     def _write_with(self, ids: Mapping[str, int]) -> None:
         prefixes = {cls: self._prefix(ids.get(name), load(name)) for name, cls in CLASSES.items()}
         self._parts_encoders.update(

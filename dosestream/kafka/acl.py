@@ -69,6 +69,8 @@ def _groups(names: Iterable[str], *operations: Operation, prefixed: bool = False
 
 # Any topic is read outside groups, and the schemas with it.
 _READER = (*_topics([Topic.SCHEMAS], _R), *_groups(READERS[:1], _D))
+# A service looks at its topics when it starts.
+_LOOKS = (Grant(Resource.TOPIC, PREFIX, Operation.DESCRIBE_CONFIGS, prefixed=True),)
 
 
 def _listener(raw: Topic, group: str, *events: Topic) -> tuple[Grant, ...]:
@@ -78,6 +80,7 @@ def _listener(raw: Topic, group: str, *events: Topic) -> tuple[Grant, ...]:
         *_topics([raw], _R),
         *_groups([group], _R, Operation.DELETE, prefixed=True),
         *_READER,
+        *_LOOKS,
     )
 
 
@@ -89,11 +92,13 @@ SERVICES: Mapping[str, tuple[Grant, ...]] = {
         *_topics([Topic.DOSE, Topic.ALERT, Topic.CLOCK], _W),
         *_groups(["dosestream-reconciler"], _R),
         *_READER,
+        *_LOOKS,
     ),
     "cleanup": (
         *_topics([Topic.SNAPSHOT], _R, _W),
-        *_topics([Topic.REJECTED, Topic.AUDIT], Operation.DESCRIBE_CONFIGS, Operation.ALTER_CONFIGS),
+        *_topics([Topic.REJECTED, Topic.AUDIT], Operation.ALTER_CONFIGS),
         *_READER,
+        *_LOOKS,
     ),
     # It asks the database only.
     "worklist": (),

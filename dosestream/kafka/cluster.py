@@ -1,6 +1,7 @@
 """The topics of a cluster as they are, and changes made to them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka.admin import (
@@ -12,7 +13,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from dosestream.kafka.administration import TIMEOUT_S, Administration
+from dosestream.kafka.administration import TIMEOUT_S, Administration, RefusedError
 from dosestream.kafka.plan import Change, HeldTopic, Risk
 from dosestream.kafka.wanted import WantedTopic
 from dosestream.settings import KafkaSettings
@@ -26,18 +27,19 @@ class Cluster:
 
     def held(self, names: Iterable[str]) -> dict[str, HeldTopic]:
         """Those of the topics that exist."""
-        listed = self._administration.topics()
-        there = [name for name in names if name in listed]
-        configs = self._configs(there)
-        return {
-            name: HeldTopic(
-                len(listed[name].partitions),
-                # A topic that is being moved has more copies for a while.
-                min(len(one.replicas) for one in listed[name].partitions.values()),
-                configs[name],
-            )
-            for name in there
-        }
+        held = self._listed(names)
+        configs = self._configs(list(held))
+        return {name: replace(one, config=configs[name]) for name, one in held.items()}
+
+    def seen(self, names: Iterable[str]) -> tuple[dict[str, HeldTopic], str]:
+        """Those of the topics that exist and may be seen; and why they are without configuration, empty where they have
+        theirs. Raises BrokerAwayError only."""
+        held = self._listed(names)
+        try:
+            configs = self._configs(list(held))
+        except RefusedError as error:
+            return held, str(error)
+        return {name: replace(one, config=configs[name]) for name, one in held.items()}, ""
 
     def make(self, changes: Iterable[Change], wanted: Mapping[str, WantedTopic]) -> None:
         """Make these changes; those that no broker can make are left out."""
@@ -73,6 +75,20 @@ class Cluster:
             ]
             asked_of = self._administration.client.incremental_alter_configs(resources)
             self._settle_all("to configure", {one.name: future for one, future in asked_of.items()})
+
+    def _listed(self, names: Iterable[str]) -> dict[str, HeldTopic]:
+        """Without their configuration."""
+        listed = self._administration.topics()
+        return {
+            name: HeldTopic(
+                len(listed[name].partitions),
+                # A topic that is being moved has more copies for a while.
+                min((len(one.replicas) for one in listed[name].partitions.values()), default=0),
+                {},
+            )
+            for name in names
+            if name in listed
+        }
 
     def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
         if not names:

@@ -11,7 +11,7 @@ from dosestream.audit.trail import Trail
 from dosestream.metrics import names
 from dosestream.metrics.certificates import expiries
 from dosestream.metrics.exposition import Sample
-from dosestream.metrics.health import Health, Pulse, Remembered, opened
+from dosestream.metrics.health import Check, Health, Pulse, Remembered, opened
 from dosestream.metrics.labels import OTHER, Sources, folded, plain
 from dosestream.metrics.server import MetricsServer, serve
 from dosestream.metrics.servers import Broker
@@ -38,6 +38,7 @@ def begin(
     trail: Trail,
     listener: Callable[[], Listener | None],
     certificates: Callable[[], Certificates | None],
+    topics: Check,
     *pulses: Pulse,
 ) -> MetricsServer | None:
     """Serve; None where the settings ask for nothing. `pulses` are those of the main thread and of the trail's."""
@@ -68,6 +69,7 @@ def begin(
         live={f"loop {number}": pulse for number, pulse in enumerate(pulses, 1)},
         ready={
             "kafka": Remembered(Broker(settings).check),
+            "topics": topics,
             "listener": opened(listener, "the listener is not open"),
             "intake": opened(lambda: intake, "what a crash left is not taken up yet: senders hear 0xA700"),
         },

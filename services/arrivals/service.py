@@ -13,6 +13,7 @@ from dosestream.audit.trail import POLL_S, Kind, Trail, now
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.normalised_up_to import DICOM_GROUP, NormalisedUpTo
 from dosestream.kafka.publisher import Publisher
+from dosestream.kafka.start_check import StartCheck
 from dosestream.kafka.topics import Topic
 from dosestream.metrics.health import Pulse
 from dosestream.repeats.desk import Desk
@@ -70,6 +71,8 @@ class Arrivals:
         self._desk = Desk(settings, str(Topic.DICOM_RAW), self._marks, codec, self._opened)
         self._listener: Listener | None = None
         self._feeds: list[WatchedFolder | Feed] = []
+        self._topics = StartCheck(settings.kafka, "arrivals")
+        self._topics.start()
         self.metrics = self._serve_metrics()
 
     def start(self, stopping: threading.Event) -> Listener | None:
@@ -137,6 +140,7 @@ class Arrivals:
             *(self._settings, self.intake, self._trail),
             lambda: self._listener,
             lambda: self._certificates,
+            self._topics,
             *(self.pulse, self._trail_pulse),
         )
 

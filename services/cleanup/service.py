@@ -18,6 +18,7 @@ from dosestream.kafka.codec import codec_for
 from dosestream.kafka.publisher import PublishError
 from dosestream.kafka.reader import ReadError
 from dosestream.kafka.snapshots import SnapshotReader, SnapshotWriter
+from dosestream.kafka.start_check import StartCheck
 from dosestream.kafka.wanted import topic_limits
 from dosestream.metrics.health import Pulse
 from dosestream.reconcile.rules import rules_from
@@ -86,11 +87,13 @@ def run(settings: Settings) -> int:
     _stop_on_signals(stopping)
     # One page of a run may take long.
     pulse, told = Pulse(limit_s=PAGE_S), {"hour": settings.retention.hour}
+    topics = StartCheck(settings.kafka, "cleanup")
+    topics.start()
     metrics = None
     if settings.metrics.port_of("cleanup"):
         from services.cleanup.metrics import begin
 
-        metrics = begin(settings, pulse)
+        metrics = begin(settings, topics, pulse)
     ready.announce(told if metrics is None else {**told, "metrics": metrics.url})
     again = False
     while True:

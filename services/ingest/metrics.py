@@ -10,7 +10,7 @@ from dosestream.audit.trail import Trail
 from dosestream.metrics import names
 from dosestream.metrics.certificates import expiries
 from dosestream.metrics.exposition import Sample
-from dosestream.metrics.health import Health, Pulse, Remembered, opened
+from dosestream.metrics.health import Check, Health, Pulse, Remembered, opened
 from dosestream.metrics.joined import address_in, joined, pages
 from dosestream.metrics.labels import Sources, folded, hl7_type, plain
 from dosestream.metrics.names import Metric
@@ -54,6 +54,7 @@ def begin(
     trail: Trail,
     listener: Callable[[], Listener | None],
     certificates: Callable[[], Certificates | None],
+    topics: Check,
     *,
     share: bool,
 ) -> MetricsServer | None:
@@ -104,6 +105,7 @@ def begin(
         live={"loop": pulse},
         ready={
             "kafka": Remembered(Broker(settings).check),
+            "topics": topics,
             "listener": opened(listener, "the listener is not open"),
             "intake": opened(lambda: intake, "what a crash left is not taken up yet: senders hear AE"),
         },

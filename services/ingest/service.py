@@ -23,6 +23,7 @@ from dosestream.kafka.codec import codec_for
 from dosestream.kafka.loop_publisher import LoopPublisher
 from dosestream.kafka.normalised_up_to import HL7_GROUP, NormalisedUpTo
 from dosestream.kafka.publisher import Publisher
+from dosestream.kafka.start_check import StartCheck
 from dosestream.kafka.topics import Topic
 from dosestream.repeats.desk import Desk
 from dosestream.repeats.store import Store
@@ -94,6 +95,8 @@ class _Service:
         self._audit = Audit(self._trail)
         self._certificates: Certificates | None = None
         self._listener: Listener | None = None
+        self._topics = StartCheck(settings.kafka, "ingest", quiet=share.number > 0)
+        self._topics.start()
         # Of what is normalised again; what comes new has a publisher of its own.
         publisher = Publisher(settings.kafka, linger_ms=2.0)
         marks = NormalisedUpTo(
@@ -142,6 +145,7 @@ class _Service:
             *(self._settings, self._loop, self._intake, self._trail),
             lambda: self._listener,
             lambda: self._certificates,
+            self._topics,
             share=self._share.workers > 1,
         )
         if server is not None:

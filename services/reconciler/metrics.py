@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dosestream.metrics import names
 from dosestream.metrics.exposition import Sample
 from dosestream.metrics.gathered import Gathered
-from dosestream.metrics.health import Health, Pulse, Remembered
+from dosestream.metrics.health import Check, Health, Pulse, Remembered
 from dosestream.metrics.progress import reads
 from dosestream.metrics.server import MetricsServer, serve
 from dosestream.metrics.servers import Broker, database_check
@@ -15,7 +15,7 @@ from services.reconciler.numbers import EngineNumbers
 
 
 def begin(
-    settings: Settings, numbers: EngineNumbers, positioned: threading.Event, pulse: Pulse
+    settings: Settings, numbers: EngineNumbers, positioned: threading.Event, topics: Check, pulse: Pulse
 ) -> MetricsServer | None:
     """Serve; None where the settings ask for nothing. `positioned` is set once partitions are assigned."""
     broker = Broker(settings)
@@ -32,6 +32,7 @@ def begin(
         live={"loop": pulse},
         ready={
             "kafka": Remembered(broker.check),
+            "topics": topics,
             "database": Remembered(lambda: database_check(settings)),
             "engine": numbers.check,
             "partitions": lambda: "" if positioned.is_set() else "no partition is assigned yet",

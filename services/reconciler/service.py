@@ -10,6 +10,7 @@ import time
 import faust
 
 from dosestream.kafka.codec import codec_for
+from dosestream.kafka.start_check import StartCheck
 from dosestream.metrics.health import Pulse
 from dosestream.ready import announce
 from dosestream.reconcile.rules import rules_from
@@ -47,11 +48,13 @@ def run(settings: Settings) -> int:
         lambda: Engine(settings, codec_for(settings.kafka, later=True), rules, numbers=numbers), gone
     )
     engine.launch()
+    topics = StartCheck(settings.kafka, "reconciler")
+    topics.start()
     pulse, positioned, metrics = Pulse(), threading.Event(), None
     if settings.metrics.port_of("reconciler"):
         from services.reconciler.metrics import begin
 
-        metrics = begin(settings, numbers, positioned, pulse)
+        metrics = begin(settings, numbers, positioned, topics, pulse)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

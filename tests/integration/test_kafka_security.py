@@ -31,6 +31,7 @@ from dosestream.kafka.acl import SERVICES, Grant, Operation, subscriber
 from dosestream.kafka.admin import BrokerAwayError
 from dosestream.kafka.administration import Administration, RefusedError
 from dosestream.kafka.client import consumer_config, producer_config
+from dosestream.kafka.start_check import StartCheck
 from dosestream.kafka.topics import Topic
 from dosestream.settings import KafkaSettings
 
@@ -251,6 +252,20 @@ def test_a_subscriber_reads_its_topic_and_nothing_else(site: Site) -> None:
     assert errors == [KafkaError.TOPIC_AUTHORIZATION_FAILED]
     with pytest.raises(RefusedError, match="an ACL of User:lab"):
         Access(site.user("lab")).add(subscriber("lab", [str(Topic.HL7_RAW)]))
+
+
+def test_a_service_that_may_not_read_configuration_says_so_once_and_finds_nothing_wrong(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The person on duty reads every topic, and no configuration."""
+    caplog.set_level("INFO", logger="dosestream.topics")
+    check = StartCheck(site.user("duty"), "reconciler")
+    check.start()
+    wait_until(lambda: bool(caplog.records), "it looked", 60)
+    (told,) = caplog.records
+    assert told.levelname == "INFO"
+    assert told.getMessage().startswith("the configuration of the topics is not looked at: Kafka at ")
+    assert check() == ""
 
 
 def test_who_has_no_rights_and_who_lies_is_told_what_to_do(site: Site, tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import sr_builder as sr
+from arrivals_running import dose_report, running, settings_for
 from certificates import Authority
 from own_broker import own_broker
 from registry_stand_in import StandIn
@@ -24,15 +27,19 @@ from dosestream.client.send import code
 from dosestream.db.migrate import migrate
 from dosestream.embedded import ports
 from dosestream.events.codec import CONFLUENT, Codec
-from dosestream.events.records import RawMessage
+from dosestream.events.records import Audit, RawMessage, Study
 from dosestream.kafka.admin import publish_schemas
-from dosestream.kafka.codec import codec_for
+from dosestream.kafka.codec import codec_for, reading_codec
 from dosestream.kafka.publisher import Publisher
+from dosestream.kafka.reader import PartitionReader
 from dosestream.kafka.registry import RegistryError
 from dosestream.kafka.topics import TOPICS, Topic
 from dosestream.reconcile.rules import Rules
-from dosestream.settings import KafkaSettings, PostgresSettings, Settings
+from dosestream.settings import DicomSettings, KafkaSettings, PostgresSettings, Settings
+from services.arrivals.intake import STORE
 from services.reconciler.engine import Engine
+
+E = TypeVar("E", RawMessage, Study, Audit)
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -93,6 +100,62 @@ def test_the_reconciler_waits_for_a_registry_that_is_away_at_the_start(
     finally:
         registry.stop()
         engine.close()
+
+
+def test_arrivals_refuses_for_now_until_the_registry_gave_ids_and_goes_on_when_it_is_away_again(
+    broker: KafkaSettings, tmp_path: Path
+) -> None:
+    port = ports.free(set())
+    kafka = replace(broker, schema_registry=f"http://127.0.0.1:{port}")
+    dicom = DicomSettings(host="127.0.0.1", port=0)
+    reports = [dose_report() for _ in range(3)]
+    first, second, third = map(sr.part10, reports)
+    with running(settings_for(kafka, tmp_path, dicom)) as arrivals, arrivals.storer() as storer:
+        assert storer.store(first) == STORE.out_of_resources == 0xA700
+        assert stored(broker, port) == [], "nothing was stored that has no schema yet"
+        registry = StandIn(port)
+        try:
+            wait_until(lambda: storer.store(first) == 0, "success on the same association", 60.0)
+            assert storer.store(second) == 0
+        finally:
+            registry.stop()
+        assert storer.store(third) == 0, "ids that are known go on"
+    # The sender has heard success of three: each is there raw once, and as a study.
+    again = StandIn(port)
+    again.ids = registry.ids
+    try:
+        sent = sorted(str(one.SOPInstanceUID) for one in reports)
+        assert stored(broker, port) == sent
+        assert sorted(one.control_id for one in read(broker, port, Topic.STUDY, Study)) == sent
+        # What was refused meanwhile is on the audit trail, too.
+        audits = [one for one in read(broker, port, Topic.AUDIT, Audit) if one.service == "arrivals"]
+        answers = [one.answer for one in audits if one.kind == "receipt"]
+        assert answers[0] == "A700"
+        assert answers[-3:] == ["0000"] * 3
+    finally:
+        again.stop()
+
+
+def stored(broker: KafkaSettings, port: int) -> list[str]:
+    """The SOP instance UIDs that are stored raw."""
+    return sorted(one.control_id for one in read(broker, port, Topic.DICOM_RAW, RawMessage))
+
+
+def read(broker: KafkaSettings, port: int, topic: Topic, kind: type[E]) -> list[E]:
+    """The records on a topic, in order, all of them with ids of the registry at this port."""
+    codec = reading_codec(replace(broker, schema_registry=f"http://127.0.0.1:{port}"))
+    reader = PartitionReader(broker)
+    try:
+        values = [
+            record.value or b""
+            for partition in reader.partitions(str(topic))
+            for batch in reader.read(partition, *reader.watermarks(partition))
+            for record in batch
+        ]
+    finally:
+        reader.close()
+    assert {value[:1] for value in values} <= {CONFLUENT}
+    return [codec.decode(value, kind) for value in values]
 
 
 def in_python(bootstrap: str, url: str) -> list[str]:

@@ -96,6 +96,27 @@ def test_records_that_found_no_room_are_a_gap_once_there_is_room(mock_kafka: Kaf
     assert records.index(gaps[0]) < len(records) - 2, "the gap is told before what came after it"
 
 
+@pytest.mark.parametrize(("queued", "missing"), [(100, 0), (3, 2)], ids=["room", "no room"])
+def test_records_of_before_the_registry_gave_an_id_are_held(
+    mock_kafka: KafkaSettings, queued: int, missing: int
+) -> None:
+    codec = Codec(ask_registry=dict)
+    trail = Trail(mock_kafka, codec, "ingest", queued=queued)
+    for number in range(4):
+        trail.write(Kind.RECEIPT, AT, "S", control_id=str(number))
+        trail.poll()
+    assert trail.lost == missing
+    codec.register()
+    trail.poll()
+    trail._producer.flush(60)
+    trail.close(10)
+    records = [record for _, record in stored(mock_kafka)]
+    heard = [record.control_id for record in records if record.kind == "receipt"]
+    assert heard == ["0", "1", "2", "3"][: 4 - missing]
+    assert sum(record.count for record in records if record.kind == "gap") == missing
+    assert {record.kind for record in records} >= {"started", "stopped"}
+
+
 def test_while_the_broker_is_away_records_wait_and_at_the_end_the_log_says_what_is_lost(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
