@@ -27,6 +27,8 @@ _MARKED = tuple(bytes((bits & 127 | 128, bits >> 7 | 128)) for bits in range(1 <
 _LAST = tuple(bytes((bits & 127 | 128, bits >> 7)) for bits in range(1 << 14))
 
 
+# The times of a message stand in several of its fields and in all of its records.
+@lru_cache(maxsize=4096)
 def _varint(value: int) -> bytes:
     value = (value << 1) ^ (value >> 63)
     if value >> 49 and not value >> 56:  # a time in microseconds: eight bytes
@@ -44,7 +46,7 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-LONGS = tuple(map(_varint, range(LISTED)))
+LONGS = tuple(map(_varint.__wrapped__, range(LISTED)))
 
 
 def long(value: int) -> bytes:
@@ -98,6 +100,7 @@ def sized(data: bytes) -> bytes:
 NAMES: dict[str, Any] = {
     "join": b"".join,
     "long": long,
+    "varint": _varint,
     "sized": sized,
     "texts": texts,
     "LONGS": LONGS,
@@ -189,7 +192,7 @@ def _bytes(kind: Any, value: str, depth: int, *, listed: bool) -> str:
             # Two pieces, where they may be many bytes: they are not copied for their length.
             return f"sized({value})" if depth else f"long(len({it} := {value})), {it}"
         case "long" | "int":
-            return f"LONGS[{it}] if 0 <= ({it} := {value}) < LISTED else long({it})"
+            return f"LONGS[{it}] if 0 <= ({it} := {value}) < LISTED else varint({it})"
         case "boolean":
             return f"b'\\1' if {value} else b'\\0'"
         case "double":

@@ -34,16 +34,28 @@ def codes(header: Header | None, refusal: Refusal | None) -> tuple[str, ...]:
     second = "A" if refusal is None else str(refusal.severity)
     if header is None:
         return ("A" + second,)
-    if header.word(9, 1) in NEVER_ANSWERED:
+    fields = header.fields
+    # MSH-9, 15 and 16.
+    asked = (fields[8], *fields[14:16]) if len(fields) >= ECHOED else tuple(map(header.field, (9, 15, 16)))
+    decide = _codes if sum(map(len, asked)) <= CACHED_BYTES else _codes.__wrapped__
+    return decide(asked, header.delimiters, second)
+
+
+@lru_cache(maxsize=1024)
+def _codes(asked: tuple[bytes, ...], delimiters: Delimiters, second: str) -> tuple[str, ...]:
+    """The same, from MSH-9, 15 and 16 as sent and the second letter of the code: alike in a sender's messages."""
+    refused = second != "A"
+    fields = Header((b"", *asked), delimiters)
+    kind, accept, application = map(fields.word, (2, 3, 4))
+    if kind in NEVER_ANSWERED:
         return ()
-    accept, application = header.word(15), header.word(16)
     if not accept and not application:
         return ("A" + second,)
-    told = _TOLD[refusal is None]
+    told = _TOLD[not refused]
     due = []
     if accept not in _CONDITIONS or accept in told:
         due.append("C" + second)
-    if application in told and not (due and refusal is not None):
+    if application in told and not (due and refused):
         due.append("A" + second)
     return tuple(due)
 

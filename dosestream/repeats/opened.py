@@ -37,7 +37,12 @@ class OpenedStore:
         return self._store
 
     def turn(self, turn: Turn, now: int) -> Sequence[Heard | None]:
-        return self._try(lambda store: store.turn(turn, now))
+        # Not by `_try`: this is on the way of every message.
+        try:
+            return self._store.turn(turn, now)
+        except StoreUnusableError as error:
+            self._give_up(error)
+            return self._store.turn(turn, now)
 
     def learn(self, learned: Iterable[Learned], positions: Mapping[int, int], now: int) -> None:
         entries = list(learned)

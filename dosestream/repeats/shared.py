@@ -68,6 +68,10 @@ class SharedStore:
                 )
                 self._meta = self._env.open_db(b"meta")
                 self._buckets = [self._env.open_db(b"bucket%d" % n) for n in range(BUCKETS)]
+                # By the slot of the newest: all buckets, it first.
+                self._orders = [
+                    [self._buckets[slot] for slot in Newest(n, 0).order()] for n in range(BUCKETS)
+                ]
                 with self._env.begin(write=True) as txn:
                     txn.put(b"name", secrets.token_hex(8).encode(), db=self._meta, overwrite=False)
                     self._name = str(txn.get(b"name", db=self._meta) or b"", "ascii")
@@ -123,8 +127,12 @@ class SharedStore:
         self._env.close()
 
     def _write(self, work: Callable[[Any], T]) -> T:
-        with _usable(self._env.path()), self._lock, self._env.begin(write=True) as txn:
-            return work(txn)
+        # Not by `_usable`: this is on the way of every message.
+        try:
+            with self._lock, self._env.begin(write=True) as txn:
+                return work(txn)
+        except (OSError, lmdb.Error) as error:
+            raise _unusable(self._env.path(), error) from error
 
     def _order(self, txn: Any, now: int) -> list[Any]:
         """The buckets, first the one that takes what is new: the next of the ring where that is full."""
@@ -132,7 +140,7 @@ class SharedStore:
             newest = self._roll(txn, Newest(0, now))
         elif is_full(newest, now, txn.stat(self._buckets[newest.slot])["entries"], self._capacity):
             newest = self._roll(txn, newest.next(now))
-        return [self._buckets[slot] for slot in newest.order()]
+        return self._orders[newest.slot]
 
     def _newest(self, txn: Any) -> Newest | None:
         found = txn.get(b"newest", db=self._meta)
@@ -152,7 +160,7 @@ class SharedStore:
         """What holds of a key: an end within the day, or a claim of a process that is alive."""
         for bucket in order:
             if (value := txn.get(key, db=bucket)) is not None:
-                (at,), state, rest = _AT.unpack(value[:8]), value[8:9], value[9:]
+                (at,), state, rest = _AT.unpack_from(value), value[8:9], value[9:]
                 if state == _DONE:
                     return Heard(at, rest.decode()) if now - at <= DAY_US else None
                 held = now - at <= CLAIM_US and self._alive.is_alive(rest)
@@ -174,7 +182,11 @@ def _usable(folder: Path | str) -> Iterator[None]:
     try:
         yield
     except (OSError, lmdb.Error) as error:
-        raise StoreUnusableError(f"{folder}: {error}") from error
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path | str, error: Exception) -> StoreUnusableError:
+    return StoreUnusableError(f"{folder}: {error}")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from dosestream.admission import Peer
 from dosestream.audit.trail import Kind, Trail, now
 from dosestream.hl7.acceptance import Refusal
 from dosestream.kafka.publisher import Position
-from dosestream.mapping.normalise import Interpretation
 from dosestream.settings import Settings
 from services.ingest.admission import Refused
 
@@ -21,7 +20,9 @@ class Audit:
 
     def receipt(
         self,
-        found: Interpretation,
+        source: str,
+        message_type: str,
+        control_id: str,
         peer: Peer,
         content: str,
         at: int,
@@ -35,12 +36,12 @@ class Audit:
         self._trail.write(
             Kind.RECEIPT,
             at,
-            found.source.name,
+            source,
             peer.name,
             tls_subject=peer.subject,
             transport=peer.transport,
-            message_type=found.message_type,
-            control_id=found.control_id,
+            message_type=message_type,
+            control_id=control_id,
             content_hash=content,
             answer=answer,
             raw_partition=position.partition,

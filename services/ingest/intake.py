@@ -115,11 +115,14 @@ class Receipt:
 
     def tell(self, refusal: Refusal | None, *, repeat: bool = False) -> None:
         """Answer, and put it on the audit trail."""
-        found = self.found
-        answer = self._intake.tell(found.header, self._answer, self.at, refusal)
-        self._intake.heard.add(found.source.name, found.message_type, answer, time.monotonic() - self.since)
-        self._intake.audit.receipt(
-            found,
+        intake, found = self._intake, self.found
+        source, kind = found.source.name, found.message_type
+        answer = intake.tell(found.header, self._answer, self.at, refusal)
+        intake.heard.add(source, kind, answer, time.monotonic() - self.since)
+        intake.audit.receipt(
+            source,
+            kind,
+            found.control_id,
             self.peer,
             self.content,
             self.at,
@@ -278,8 +281,10 @@ class Intake:
             self._over(error.body)
             told = UNAVAILABLE if isinstance(result, PublishError) else refusal
             heard = self.tell(header, answer, now, told) if answer is not None else ""
-            self.heard.add(found.source.name, found.message_type, heard, None)
-            self.audit.receipt(found, peer, content, now, heard, told)
+            self.heard.add(raw.source, raw.message_type, heard, None)
+            self.audit.receipt(
+                *(raw.source, raw.message_type, raw.control_id, peer, content, now, heard, told)
+            )
 
         try:
             record = self.publications.rejection(rejected(refusal, raw, None))
@@ -362,9 +367,11 @@ class Intake:
     def _could_not_store(self, body: bytes, peer: Peer, answer: Answer) -> None:
         found = interpret(body, self._settings, self._source_of(peer, body))
         now = self._clock.next(found.source.name)
+        source, kind = found.source.name, found.message_type
         told = self.tell(found.header, answer, now, UNAVAILABLE)
-        self.heard.add(found.source.name, found.message_type, told, None)
-        self.audit.receipt(found, peer, content_hash(body), now, told, UNAVAILABLE)
+        self.heard.add(source, kind, told, None)
+        content = content_hash(body)
+        self.audit.receipt(source, kind, found.control_id, peer, content, now, told, UNAVAILABLE)
 
     def _over(self, body: bytes) -> None:
         self.under_way -= 1
