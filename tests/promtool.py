@@ -14,7 +14,7 @@ needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="promtool is not installed: apt-get install prometheus"
 )
 
-# A series as Prometheus writes it, and its value each minute; None where it is not there.
+# A series as Prometheus writes it, and its value each minute, or each step; None where it is not there.
 Series = Mapping[str, Sequence[float | None]]
 
 
@@ -25,31 +25,33 @@ def promtool(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def fires(folder: Path, alert: str, series: Series, quiet_until: int, minutes: int) -> str:
-    """Empty where the alert is quiet for the first minutes and fires at some time in all of them, else why not."""
+def fires(
+    folder: Path, alert: str, series: Series, quiet_until: int, steps: int, *, step_minutes: int = 1
+) -> str:
+    """Empty where the alert is quiet for the first steps and fires at some time in all of them, else why not."""
     firing = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
 
     def asked(expression: str, at: int, value: int) -> dict[str, object]:
         return {
             "expr": f"count({expression}) > bool 0 or vector(0)",
-            "eval_time": f"{at}m",
+            "eval_time": f"{at * step_minutes}m",
             "exp_samples": [{"labels": "{}", "value": value}],
         }
 
     test = {
         # JSON is YAML.
         "rule_files": [str(RULES)],
-        "evaluation_interval": "1m",
+        "evaluation_interval": f"{step_minutes}m",
         "tests": [
             {
-                "interval": "1m",
+                "interval": f"{step_minutes}m",
                 "input_series": [
                     {"series": name, "values": " ".join(map(_written, values))}
                     for name, values in series.items()
                 ],
                 "promql_expr_test": [
-                    asked(f"count_over_time({firing}[{quiet_until}m])", quiet_until, 0),
-                    asked(f"count_over_time({firing}[{minutes}m])", minutes, 1),
+                    asked(f"count_over_time({firing}[{quiet_until * step_minutes}m])", quiet_until, 0),
+                    asked(f"count_over_time({firing}[{steps * step_minutes}m])", steps, 1),
                 ],
             }
         ],
