@@ -98,8 +98,11 @@ def set_retention(kafka: KafkaSettings, wanted: Mapping[str, int], timeout_s: fl
     return changed
 
 
-def publish_schemas(kafka: KafkaSettings, timeout_s: float = 10.0) -> None:
+def publish_schemas(kafka: KafkaSettings, timeout_s: float = 10.0, *, first: bool = True) -> None:
     """Put every schema of this release on `radiology.schemas.v1`, so that no record precedes its schema.
+
+    `first`: by an idempotent producer, as everybody else's. A broker that has just started makes its first one wait,
+    so whoever prepares it waits here. Later ones need not: a schema stored twice is one entry of a compacted topic.
 
     Raises:
         BrokerAwayError: the records were not stored within timeout_s.
@@ -108,9 +111,8 @@ def publish_schemas(kafka: KafkaSettings, timeout_s: float = 10.0) -> None:
 
     failed: list[str] = []
     config = producer_config(kafka, linger_ms=0, delivery_timeout_ms=int(timeout_s * 1000))
-    # Stored twice it is still one schema of a compacted topic, and an idempotent producer first asks for its number,
-    # which takes up to a second of every start. Errors only: a broker that has just started asks to wait.
-    producer = Producer(config | {"enable.idempotence": False, "log_level": 3})
+    # Errors only: that it has to wait is no news.
+    producer = Producer(config | {"enable.idempotence": first, "log_level": 3})
     for name in NAMES:
         schema = load(name)
         producer.produce(

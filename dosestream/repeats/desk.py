@@ -58,7 +58,7 @@ class Desk:
             self.store.close()
 
     def _before(self) -> None:
-        publish_schemas(self._settings.kafka)
+        publish_schemas(self._settings.kafka, first=False)
         self._codec.register()
         if self.store is None:
             self.store = OpenedStore(self._settings.repeats, self._marks.roster.cluster(), self._topic)
