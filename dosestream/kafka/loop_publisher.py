@@ -12,7 +12,6 @@ out of order after a retry: nothing here depends on their order.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
@@ -55,8 +54,6 @@ class LoopPublisher:
         self._quiet = 0
         self._published = False
         self.under_way = 0
-        # Called after a turn's reports were told.
-        self.told: Callable[[], None] = lambda: None
 
     def publish(self, record: Publication, done: Done) -> None:
         """Hand one record over; `done` hears its position or its error exactly once, in a later turn of the
@@ -96,7 +93,6 @@ class LoopPublisher:
         if self._delivered:
             self._quiet = 0
             self._tell()
-            self.told()
         else:
             self._quiet += 1
         if self._fatal:

@@ -1,8 +1,4 @@
-"""Repeats on an event loop: what is heard together is claimed in one transaction.
-
-That is all of one turn of the loop; and while the listener waits for others anyway, all that comes until it
-hears of these, since a transaction costs much and a claim in it little.
-"""
+"""Repeats on an event loop: all that one turn of the loop hears is claimed in one transaction."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,8 +10,6 @@ from dosestream.repeats.store import Heard, Learned, Store, Turn
 POLL_S = 0.02
 # An end waits so long for the next claim's transaction to go with it: what a crash takes of it is heard as new.
 END_S = 0.01
-# A claim gathers others for so long at most.
-GATHER_S = 0.002
 
 # The message is new: store it, then call `end` or `fail`.
 New = Callable[[], None]
@@ -30,24 +24,18 @@ class _Claim(NamedTuple):
 
 
 class Repeats:
-    """The messages of one process over a store that others may share. From the loop's thread only.
+    """The messages of one process over a store that others may share. From the loop's thread only."""
 
-    `gathers` says whether claims gather until `go()`, or GATHER_S.
-    """
-
-    def __init__(
-        self, store: Store, loop: asyncio.AbstractEventLoop, gathers: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
         self._store = store
         self._loop = loop
-        self._gathers = gathers
         # Key to those who wait for the end of the message under way here, or elsewhere.
         self._waiting: dict[bytes, list[Again]] = {}
         self._claims: list[_Claim] = []
         self._elsewhere: list[_Claim] = []
         self._ends: list[Learned] = []
         self._failures: list[bytes] = []
-        self._scheduled: asyncio.Handle | None = None
+        self._scheduled = False
         self._ends_scheduled = False
 
     def hear(self, key: bytes, at: int, new: New, again: Again) -> None:
@@ -73,28 +61,18 @@ class Repeats:
         self._schedule()
         self._tell(key, None)
 
-    def go(self) -> None:
-        """Claim now what has gathered."""
-        if self._scheduled is not None:
-            self._turn()
-
     def flush(self) -> None:
         """Write what is queued now; at the end of the service."""
         while self._ends or self._failures or self._claims:
             self._turn()
 
     def _schedule(self) -> None:
-        if self._scheduled is None:
-            gathers = self._gathers()
-            call = (
-                self._loop.call_later(GATHER_S, self._turn) if gathers else self._loop.call_soon(self._turn)
-            )
-            self._scheduled = call
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        if self._scheduled is not None:
-            self._scheduled.cancel()
-            self._scheduled = None
+        self._scheduled = False
         claims, self._claims = self._claims, []
         turn = Turn(self._ends, self._failures, [claim.key for claim in claims])
         self._ends, self._failures = [], []
@@ -117,7 +95,7 @@ class Repeats:
 
     def _write_ends(self) -> None:
         self._ends_scheduled = False
-        if self._ends and self._scheduled is None:
+        if self._ends and not self._scheduled:
             self._turn()
 
     def _look_elsewhere(self) -> None:

@@ -155,10 +155,7 @@ class _Service:
 
     def _opened(self, store: Store) -> None:
         """On the thread of the marks."""
-        publisher = self._intake.publisher
-        repeats = Repeats(store, self._loop, gathers=lambda: publisher.under_way > 0)
-        publisher.told = repeats.go
-        self._intake.repeats = repeats
+        self._intake.repeats = Repeats(store, self._loop)
 
     async def _repaired(self, marks: NormalisedUpTo) -> None:
         """Wait a little for the repair; it goes on beside where the broker is away or there is much of it."""

@@ -48,22 +48,6 @@ def test_every_record_is_answered_once_with_a_position_of_its_own(
     assert len({answer for answer in answers if isinstance(answer, Position)}) == len(answers) == count
 
 
-def test_after_the_answers_of_a_turn_it_says_so_once(mock_kafka: KafkaSettings) -> None:
-    answers, heard = list[Result](), list[int]()
-
-    async def publish() -> None:
-        publisher = LoopPublisher(mock_kafka, asyncio.get_running_loop())
-        publisher.told = lambda: heard.append(len(answers))
-        for record in records(48):
-            publisher.publish(record, answers.append)
-        await publisher.close()
-
-    asyncio.run(publish())
-    assert heard == sorted(set(heard)), "each time there are more"
-    assert heard[0] > 0
-    assert heard[-1] == 48
-
-
 def test_an_answer_comes_on_the_loops_thread_and_may_publish_the_next(mock_kafka: KafkaSettings) -> None:
     threads: set[int] = set()
     chain: list[Result] = []

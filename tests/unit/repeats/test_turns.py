@@ -1,13 +1,13 @@
 """Repeats on an event loop, over both kinds of store: who stores, who waits, and what each hears."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dosestream.repeats.shared import SharedStore
-from dosestream.repeats.store import CLAIM_US, Heard, Learned, MemoryStore, Store, Turn
+from dosestream.repeats.store import CLAIM_US, Learned, MemoryStore, Store, Turn
 from dosestream.repeats.turns import Repeats
 from dosestream.repeats.waiting import WaitingRepeats
 
@@ -71,45 +71,6 @@ def test_an_end_is_written_with_the_next_claim_or_soon_by_itself(store: Store) -
         return [*told, heard.answer]
 
     assert asyncio.run(play()) == ["new", "AA", "AR"]
-
-
-class Counting(MemoryStore):
-    """Notes how many claims each transaction has."""
-
-    def __init__(self) -> None:
-        super().__init__("m")
-        self.claims = list[int]()
-
-    def turn(self, turn: Turn, now: int) -> Sequence[Heard | None]:
-        self.claims.append(len(turn.claims))
-        return super().turn(turn, now)
-
-
-@pytest.mark.parametrize(
-    ("gathers", "at_most", "go", "claims"),
-    [(False, 60.0, False, [1, 1, 1]), (True, 60.0, True, [3]), (True, 0.001, False, None)],
-    ids=["turn by turn", "gathered until told to go", "not for ever"],
-)
-def test_claims_of_several_turns_gather_while_others_are_under_way(
-    gathers: bool, at_most: float, go: bool, claims: list[int] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dosestream.repeats.turns.GATHER_S", at_most)
-    store, new = Counting(), list[int]()
-
-    async def play() -> None:
-        repeats = Repeats(store, asyncio.get_running_loop(), lambda: gathers)
-        for number in range(3):
-            repeats.hear(b"%16d" % number, T0 + number, lambda: new.append(1), lambda _: None)
-            await asyncio.sleep(0)
-        for _ in range(2 if go else 0):
-            repeats.go()
-            assert len(new) == 3
-        while len(new) < 3:
-            await asyncio.sleep(0.001)
-
-    asyncio.run(play())
-    assert sum(store.claims) == 3
-    assert claims in (None, store.claims)
 
 
 def test_what_waited_for_a_first_that_failed_hears_so_and_the_next_is_new(store: Store) -> None:
