@@ -44,7 +44,7 @@ test-long: setup
 
 check: lint
 	$(BIN)/mypy $(SOURCES)
-	$(BIN)/python -m pytest -q -n auto -m "not stack and not long and not slow" tests/unit
+	$(BIN)/python -m pytest -q -n logical -m "not stack and not long and not slow" tests/unit
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)
