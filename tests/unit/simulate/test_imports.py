@@ -46,8 +46,11 @@ def reached_from(module: str) -> dict[str, str]:
     return reached
 
 
+# What a step becomes in the services' hands: no answer is made of it, and a module that is may not reach it either.
+NO_ANSWER = "dosestream.simulate.stored"
 SIMULATOR = sorted(
-    f"dosestream.simulate.{path.stem}" for path in (ROOT / "dosestream/simulate").glob("[!_]*.py")
+    {f"dosestream.simulate.{path.stem}" for path in (ROOT / "dosestream/simulate").glob("[!_]*.py")}
+    - {NO_ANSWER}
 )
 
 
