@@ -28,7 +28,7 @@ _LAST = tuple(bytes((bits & 127 | 128, bits >> 7)) for bits in range(1 << 14))
 
 
 # The times of a message stand in several of its fields and in all of its records.
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _varint(value: int) -> bytes:
     value = (value << 1) ^ (value >> 63)
     if value >> 49 and not value >> 56:  # a time in microseconds: eight bytes
