@@ -43,10 +43,11 @@ def codec_for(kafka: KafkaSettings, *, later: bool = False, registry: "Registry 
 def reading_codec(kafka: KafkaSettings) -> Codec:
     """A codec for whoever puts no record on a topic: it registers nothing, and asks the registry only for the schema of
     an id that it meets, so that without such records the registry may be away."""
-    return Codec(
-        find_fingerprint=_from_topic(kafka),
-        find_registry_id=Registry(kafka).find if kafka.schema_registry else None,
-    )
+    if not kafka.schema_registry:
+        return Codec(find_fingerprint=_from_topic(kafka))
+    from dosestream.kafka.registry import Registry
+
+    return Codec(find_fingerprint=_from_topic(kafka), find_registry_id=Registry(kafka).find)
 
 
 def _from_topic(kafka: KafkaSettings) -> Callable[[bytes], Schema | None]:
