@@ -41,6 +41,8 @@ PR_SET_PDEATHSIG = 1
 FORK = get_context("fork")
 
 Request = tuple[str, int, Any]
+# Offsets and values by topic and partition.
+ByPartition = dict[tuple[str, int], list[tuple[int, bytes | None]]]
 
 
 class EngineGoneError(Exception):
@@ -116,22 +118,23 @@ class EngineProcess:
         found: dict[Partition, int] = self.ask("housekeep", assigned).result()
         return found
 
-    def hand_over(self, records: Sequence[Record]) -> None:
-        """Give the engine records to apply; waits while it holds too many already.
+    def hand_over(self, records: Sequence[tuple[str, int, int, bytes | None]]) -> None:
+        """Give the engine records to apply: topic, partition, offset, value. Waits while it holds too many already.
 
         Raises:
             StoppingError, EngineGoneError: not all that was handed over before may have been applied.
         """
-        size = sum(len(record.value or b"") for record in records)
+        size = 0
+        by_partition: ByPartition = {}
+        for topic, number, offset, value in records:
+            size += len(value or b"")
+            by_partition.setdefault((topic, number), []).append((offset, value))
         while self._held and (
             self._held[0].answer.done()
             or sum(held.records for held in self._held) + len(records) > HELD_RECORDS
             or sum(held.size for held in self._held) + size > HELD_BYTES
         ):
             self._held.popleft().answer.result()
-        by_partition: dict[tuple[str, int], list[tuple[int, bytes | None]]] = {}
-        for partition, offset, value in records:
-            by_partition.setdefault((partition.topic, partition.number), []).append((offset, value))
         self._held.append(_Held(self.ask("records", by_partition), len(records), size))
 
     def close(self) -> None:
@@ -219,7 +222,7 @@ def _receive(engine: Engine, pipe: Connection, waiting: SimpleQueue[Request]) ->
     _end(engine, waiting)
 
 
-def _read(engine: Engine, by_partition: dict[tuple[str, int], list[tuple[int, bytes | None]]]) -> Read:
+def _read(engine: Engine, by_partition: ByPartition) -> Read:
     try:
         return engine.read(
             Record(where, offset, value)

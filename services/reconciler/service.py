@@ -1,5 +1,6 @@
 """The reconciler: facts from the topics, rows in the dose database, changed rows out again."""
 
+import gc
 import logging
 import os
 import signal
@@ -81,6 +82,9 @@ def run(settings: Settings) -> int:
         positioned.set()
         announce(told)
 
+    # Records and their events leave no circles behind, whatever the consumer library makes of them on the way.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     app = build(settings, engine, member, is_positioned)
     worker = faust.Worker(app, loglevel="ERROR", redirect_stdouts=False, override_logging=False, quiet=True)
     # It writes its escape sequences into a log, too.

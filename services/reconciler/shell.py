@@ -15,7 +15,7 @@ from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
 
 from dosestream.kafka import security
-from dosestream.kafka.records import Partition, Record
+from dosestream.kafka.records import Partition
 from dosestream.kafka.topics import FACTS
 from dosestream.settings import KafkaSettings, Settings
 from services.reconciler.apart import EngineError, EngineGoneError, EngineProcess
@@ -123,10 +123,7 @@ def build(settings: Settings, engine: EngineProcess, member: str, on_ready: Call
     app, topic = subscribe(settings.kafka, GROUP, member, engine.positions, on_ready)
 
     async def apply(events: Sequence[Any]) -> None:
-        records = [
-            Record(Partition(e.message.topic, e.message.partition), e.message.offset, e.message.value)
-            for e in events
-        ]
+        records = [(m.topic, m.partition, m.offset, m.value) for m in (event.message for event in events)]
         await asyncio.to_thread(engine.hand_over, records)
 
     @app.agent(topic, name="facts", concurrency=1)  # type: ignore[untyped-decorator]
