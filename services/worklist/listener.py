@@ -1,7 +1,9 @@
 """The worklist's listener: a Modality Worklist Information Model FIND and C-ECHO SCP (PS3.4 annex K)."""
 
+import itertools
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pydicom
@@ -35,6 +37,9 @@ TRANSFER_SYNTAXES: Final = [
 IDLE_S: Final = 4 * 3600
 MESSAGE_S: Final = 60
 MAX_PDU: Final = 128 * 1024
+# A query for a room's day has fewer answers and never waits; how long the library takes to look whether something came.
+ANSWERS_AT_ONCE: Final = 50
+READ_S: Final = 0.003
 
 
 class Listener:
@@ -87,7 +92,25 @@ class Listener:
 
     def _find(self, event: Any) -> Iterator[Answer]:
         calling = str(event.assoc.requestor.ae_title).strip()
-        return self._finder.find(calling, lambda: event.identifier, lambda: bool(event.is_cancelled))
+        return self._finder.find(calling, lambda: event.identifier, _cancelled(event))
+
+
+def _cancelled(event: Any) -> Callable[[], bool]:
+    """Whether the client wishes to hear no more, asked before each answer.
+
+    The library sends whatever waits before it reads: after so many answers these are let go, and what came is read.
+    """
+    asked = itertools.count(1)
+
+    def is_cancelled() -> bool:
+        if next(asked) % ANSWERS_AT_ONCE == 0:
+            waiting = True
+            while waiting and event.assoc.is_established:
+                waiting = not event.assoc.dul.to_provider_queue.empty()
+                time.sleep(READ_S)
+        return bool(event.is_cancelled)
+
+    return is_cancelled
 
 
 def _rejected(event: Any) -> None:
