@@ -1,6 +1,7 @@
 """Batches into the database, whatever happens: holes are read, a database away is waited for."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -44,6 +45,8 @@ LOT_S = 0.5
 EVENTS_A_GROUP = 5
 # How often partitions from which nothing came are held against the ends of their topics, others going on.
 IDLE_S = 10.0
+# Of idle tails so many records are read at a time.
+TAIL_RECORDS = 2000
 
 T = TypeVar("T")
 
@@ -206,10 +209,12 @@ class Engine:
             lambda: recall(self._connect(), self._codec, entities, self._snapshots.fetch, self._generation)
         )
 
-    def catch_up(self, partitions: Iterable[Partition]) -> None:
-        """Read and apply what lies between the ledger and the end of these partitions: idle tails."""
-        ledger_positions = self.positions()
+    def catch_up(self, partitions: Iterable[Partition], most: int = sys.maxsize) -> None:
+        """Read and apply what lies between the ledger and the end of these partitions, so many records at most."""
+        ledger_positions, left = self.positions(), most
         for partition in partitions:
+            if not left:
+                return
             position = ledger_positions.get(partition)
             try:
                 low, high = self._reader.watermarks(partition)
@@ -217,7 +222,9 @@ class Engine:
                     continue
                 if partition.topic == Topic.CLOCK:
                     position = max(low, high - 1)
-                for records in self._reader.read(partition, position, high):
+                stop = min(high, position + left)
+                left -= stop - position
+                for records in self._reader.read(partition, position, stop):
                     self.apply(records)
             except RetentionError as lost:
                 log.critical("%s", lost)
@@ -249,10 +256,13 @@ class Engine:
         self.drain()
         before = self.applied
         if before == self._housekept:
-            self.catch_up(assigned)
+            # A long tail is a backlog on its way here: whoever reads it whole holds up those who read it in batches.
+            self.catch_up(assigned, TAIL_RECORDS)
+            before = self.applied
         elif time.monotonic() - self._idle_at > IDLE_S:
             positions = self.positions()
-            self.catch_up([p for p in assigned if positions.get(p) == self._idle_from.get(p, -1)])
+            still = [p for p in assigned if positions.get(p) == self._idle_from.get(p, -1)]
+            self.catch_up(still, TAIL_RECORDS)
             self._idle_at, self._idle_from = time.monotonic(), self.positions()
         self._housekept = before
         self._numbers.tell(self.applied, self.transactions, self.restarts)
