@@ -24,19 +24,16 @@ def events(kafka: KafkaSettings, topic: Topic, cls: type[E]) -> Iterator[tuple[R
     """
     codec, reader = reading_codec(kafka), PartitionReader(kafka)
     try:
-        for partition in reader.partitions(str(topic)):
-            low, high = reader.watermarks(partition)
-            for batch in reader.read(partition, low, high):
-                for record in batch:
-                    where = f"{topic}[{partition.number}] offset {record.offset}"
-                    try:
-                        event = codec.decode(record.value or b"", cls)
-                    except MalformedRecordError as error:
-                        print(f"dosestream: {where} is left out: {error}", file=sys.stderr)
-                        continue
-                    except UnknownSchemaError as error:
-                        raise StackError(f"{where} cannot be read: {error}.") from error
-                    yield record, event
+        for record in reader.records(str(topic)):
+            where = f"{topic}[{record.partition.number}] offset {record.offset}"
+            try:
+                event = codec.decode(record.value or b"", cls)
+            except MalformedRecordError as error:
+                print(f"dosestream: {where} is left out: {error}", file=sys.stderr)
+                continue
+            except UnknownSchemaError as error:
+                raise StackError(f"{where} cannot be read: {error}.") from error
+            yield record, event
     except ReadError as error:
         raise StackError(f"Kafka at {kafka.bootstrap} does not answer: {error}") from error
     finally:
