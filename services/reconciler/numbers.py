@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, MutableSequence
 from typing import Final
 
-from dosestream.db.message_index import Message
 from dosestream.db.records import Decoded
 from dosestream.metrics.histogram import ROW, Histogram, cells_of
 from dosestream.metrics.shared import shared_cells
@@ -31,7 +30,7 @@ class EngineNumbers:
     def applied(self, batch: Iterable[Decoded]) -> None:
         """These are committed."""
         now = time.time()
-        receipts = [one.event.received_at for one in batch if isinstance(one.event, Message)]
+        receipts = [at for one in batch if (at := getattr(one.event, "received_at", 0))]
         self.row_seconds.observe_all(max(0.0, now - at / 1_000_000) for at in receipts)
 
     def tell(self, applied: int, transactions: int, restarts: int) -> None:
