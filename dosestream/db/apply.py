@@ -262,7 +262,7 @@ class _Loaded:
 
 
 def _load(
-    cursor: PipelineCursor,
+    cursor: Cursor[Row],
     locks: Locks,
     known: patients.Known,
     codec: Codec,
