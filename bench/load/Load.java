@@ -175,7 +175,7 @@ public final class Load {
         reconnect = options.getOrDefault("reconnect", "0").equals("1");
         timeoutNanos = (long) (1e9 * Double.parseDouble(options.getOrDefault("timeout", "20")));
         nextId = Long.parseLong(
-                options.getOrDefault("base", Long.toString(System.currentTimeMillis() * 1_000_000)));
+                options.getOrDefault("base", Long.toString(System.currentTimeMillis() * 100)));
         String text = Files.readString(Path.of(options.get("template")), StandardCharsets.ISO_8859_1);
         text = text.replace("\r\n", "\r").replace('\n', '\r');
         for (String piece : text.split("(?=\\{(?:ID|ACC|PID)\\})|(?<=\\{(?:ID|ACC|PID)\\})")) {

@@ -81,7 +81,8 @@ class LoopPublisher:
         # Batches that an error sent back, partitions that have one out or rest, and requests without an answer.
         self._again: dict[Place, Batch] = {}
         self._out: dict[Place, Batch] = {}
-        self._alone: set[Place] = set()
+        # How many of a partition's next records travel in a batch of their own.
+        self._alone: Counter[Place] = Counter()
         self._connections: dict[int, ProduceConnection] = {}
         self._opening: set[int] = set()
         self._flushing = self._identifying = False
@@ -152,6 +153,7 @@ class LoopPublisher:
         for topic in (*self._homeless, *self._partitions):
             places = cluster.partitions_for_topic(topic)
             if not places:
+                self._reason = "Kafka has no such topic"
                 if topic in cluster.unauthorized_topics:
                     self._refuse(topic)
                 continue
@@ -233,10 +235,14 @@ class LoopPublisher:
 
     def _batch(self, identity: Identity, place: Place) -> Batch:
         queue = self._queues[place]
-        batch = identity.batch(place, queue, 1 if place in self._alone else 1 << 20)
+        if alone := self._alone.pop(place, 0):
+            batch = identity.batch(place, queue, 1)
+            if alone > 1:
+                self._alone[place] = alone - 1
+        else:
+            batch = identity.batch(place, queue)
         if not queue:
             del self._queues[place]
-            self._alone.discard(place)
         return batch
 
     def _sent_back(self, batches: list[Batch], found: list[Answer]) -> None:
@@ -298,11 +304,10 @@ class LoopPublisher:
         """Its records wait again, for a batch of another identity."""
         self._identity = None
         place = batch.place
-        self._queues[place].extendleft(reversed(batch.unanswered))
-        if not self._queues[place]:
-            del self._queues[place]
-        elif alone:
-            self._alone.add(place)
+        if unanswered := batch.unanswered:
+            self._queues[place].extendleft(reversed(unanswered))
+            if alone:
+                self._alone[place] = len(unanswered)
         self._loop.call_later(REST_S, self._rested, place)
 
     def _rest(self, batch: Batch) -> None:

@@ -68,7 +68,7 @@ class Identity:
     epoch: int
     sequences: dict[Place, int] = field(default_factory=dict)
 
-    def batch(self, place: Place, queue: deque[Waiting], most: int) -> Batch:
+    def batch(self, place: Place, queue: deque[Waiting], most: int = 1 << 20) -> Batch:
         """Take up to `most` records of the queue, as many as a batch holds; one of any size."""
         first = self.sequences.get(place, 0)
         builder = DefaultRecordBatchBuilder(

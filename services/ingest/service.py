@@ -63,6 +63,8 @@ def run(settings: Settings, reread: Reread) -> int:
     `reread` reads the configuration again, on SIGHUP; it raises SettingsError where it is broken.
     """
     logs.configure("ingest")
+    # It would say with every try that a broker is away; the publisher says it once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     share = workers.Share.mine()
     if share is None and settings.mllp.workers > 1:
         return workers.Parent(settings).run()
@@ -129,6 +131,7 @@ class _Service:
             if metrics is not None:
                 metrics.close()
             marks.stop()
+            await self._intake.publisher.close()
             await asyncio.gather(
                 loop.run_in_executor(None, self._trail.close, AUDIT_S),
                 loop.run_in_executor(None, publisher.close),
