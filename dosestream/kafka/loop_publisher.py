@@ -1,34 +1,27 @@
-"""Publishing from an event loop, on the loop itself: no thread, no queue of another's between it and the broker.
+"""Publishing from an event loop, on the loop itself: no thread, and no queue of another's, between it and the broker.
 
 What is published while a request is under way travels in the next one, the records of all topics and partitions of a
 broker together (Kafka protocol, Produce): so a lone record leaves at once, and the more senders there are, the more
 records share a request. A producer on threads costs each record several wake-ups and the interpreter's lock, and
-librdkafka sends a request for every partition. Connections, metadata, TLS and SASL are aiokafka's client's.
+librdkafka sends a request for every partition.
 
-Each partition has one request under way at most, whose batch is sent again until the broker has it or its records are
-late; the broker knows a batch that it has already. Records of one key may be stored out of order all the same, after
-an error: nothing here depends on their order.
+Each partition has one batch under way at most, which is sent again until the broker has it or its records are late;
+the broker knows a batch that it has already. Records of one key may be stored out of order all the same, after an
+error: nothing here depends on their order.
 """
 
 import asyncio
-import logging
 from collections import Counter, defaultdict, deque
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import aiokafka.errors as broker_errors
-from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
-from aiokafka.protocol.transaction import InitProducerIdRequest
 
-from dosestream.kafka import security
+from dosestream.kafka.brokers import NOBODY, REST_S, Brokers
 from dosestream.kafka.outgoing import BATCH_BYTES, Batch, Identity, Place, Waiting, size_of
 from dosestream.kafka.partitioning import partition_of
 from dosestream.kafka.produce import Answer
-from dosestream.kafka.produce_connection import CLIENT, ProduceConnection, open_connection
 from dosestream.kafka.publisher import Done, Position, Publication, PublishError
 from dosestream.settings import KafkaSettings
-
-log = logging.getLogger("dosestream.kafka.loop_publisher")
 
 # Requests to one broker that are not answered yet: one that it works on, and the next.
 UNANSWERED: Final = 2
@@ -36,13 +29,15 @@ UNANSWERED: Final = 2
 REQUEST_BYTES: Final = 4 * BATCH_BYTES
 # Records that may wait: bytes of their values, beyond what the largest needs.
 QUEUED_BYTES: Final = 256 << 20
-# After an error a partition rests; and so often late records are looked for.
-REST_S: Final = 0.1
+# So often late records are looked for.
 LOOK_S: Final = 0.1
 # The broker has met other numbers from this producer: it begins anew under another identity.
 FORGOTTEN: Final = frozenset({45, 46, 47, 49, 59})
 # Something of the batch can never be stored: each record is tried by itself.
 NEVER_TOGETHER: Final = frozenset({2, 10, 18, 87})
+
+
+K = TypeVar("K")
 
 
 class LoopPublisher:
@@ -59,39 +54,22 @@ class LoopPublisher:
             SettingsError: a password or certificate cannot be read.
         """
         self._loop = loop
-        self._address = kafka.bootstrap
-        self._timeout_s = kafka.delivery_timeout_ms / 1000
+        self._timeout_ms = kafka.delivery_timeout_ms
         self._largest = kafka.max_record_bytes
         self._most_queued = max(QUEUED_BYTES, 4 * kafka.max_record_bytes)
-        self._access = _access(kafka)
-        self._client = AIOKafkaClient(
-            loop=loop,
-            bootstrap_servers=kafka.bootstrap,
-            client_id=CLIENT,
-            request_timeout_ms=kafka.delivery_timeout_ms,
-            **self._access,
-        )
-        self._client.cluster.add_listener(self._learn)
-        self._partitions: dict[str, int] = {}
-        self._leaders: dict[Place, int] = {}
-        self._identity: Identity | None = None
+        # Records of topics that are not known yet, and of partitions; and the bytes of all.
         self._homeless: defaultdict[str, deque[Waiting]] = defaultdict(deque)
         self._queues: defaultdict[Place, deque[Waiting]] = defaultdict(deque)
         self._queued_bytes = 0
-        # Batches that an error sent back, partitions that have one out or rest, and requests without an answer.
-        self._again: dict[Place, Batch] = {}
+        # Batches under way, or at rest after an error; those that go again; and how many of a partition's next
+        # records travel in a batch of their own.
         self._out: dict[Place, Batch] = {}
-        # How many of a partition's next records travel in a batch of their own.
+        self._again: dict[Place, Batch] = {}
         self._alone: Counter[Place] = Counter()
-        self._connections: dict[int, ProduceConnection] = {}
-        self._opening: set[int] = set()
-        self._flushing = self._identifying = False
-        self._reason = "it does not answer"
-        self._away = False
+        self._flushing = False
         self._look: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self.under_way = 0
-        self._start(self._connect())
+        self._brokers = Brokers(kafka, loop, self._changed, self._heard, self._lost)
 
     def publish(self, record: Publication, done: Done) -> None:
         """Hand one record over; `done` hears its position or its error exactly once, in a later turn of the
@@ -100,21 +78,15 @@ class LoopPublisher:
         topic, key, value, _ = record
         loop = self._loop
         self.under_way += 1
-        size = len(value or b"")
-        if size > self._largest // 2 and size_of(record) > self._largest:
-            refused = PublishError(f"{topic}: the record is larger than Kafka takes here", retriable=False)
-            loop.call_soon(self._tell, done, refused)
-            return
-        if self._queued_bytes > self._most_queued:
-            full = PublishError(f"{topic}: too much waits for Kafka: send slower", retriable=True)
-            loop.call_soon(self._tell, done, full)
-            return
+        size = len(value) if value is not None else 0
         self._queued_bytes += size
-        waiting = Waiting(record, done, loop.time() + self._timeout_s)
-        partitions = self._partitions.get(topic)
-        if partitions is None:
-            if topic not in self._homeless:
-                self._client.add_topic(topic)
+        waiting = Waiting(record, done, loop.time() + self._timeout_ms / 1000)
+        if size > self._largest // 2 and size_of(record) > self._largest:
+            loop.call_soon(self._refuse, waiting, "the record is larger than Kafka takes here", False)
+        elif self._queued_bytes > self._most_queued:
+            loop.call_soon(self._refuse, waiting, "too much waits for Kafka: send slower", True)
+        elif (partitions := self._brokers.topics.get(topic)) is None:
+            self._brokers.ask(topic)
             self._homeless[topic].append(waiting)
         else:
             self._queues[Place(topic, partition_of(key, partitions))].append(waiting)
@@ -124,71 +96,14 @@ class LoopPublisher:
             self._look = loop.call_later(LOOK_S, self._fail_late)
 
     async def close(self) -> None:
-        """Wait until every record has its answer."""
+        """Wait until every record has its answer, and end the connections."""
         while self.under_way:
             await asyncio.sleep(0.01)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._look is not None:
             self._look.cancel()
-        for connection in list(self._connections.values()):
-            connection.close("")
-        await self._client.close()
+        await self._brokers.close()
 
-    # What the brokers are.
-
-    async def _connect(self) -> None:
-        while True:
-            try:
-                await self._client.bootstrap()
-                break
-            except (KafkaError, OSError, TimeoutError) as error:
-                self._hear(type(error).__name__)
-                await asyncio.sleep(REST_S)
-        self._flush_soon()
-
-    def _learn(self, cluster: Any) -> None:
-        """The metadata is new."""
-        for topic in (*self._homeless, *self._partitions):
-            places = cluster.partitions_for_topic(topic)
-            if not places:
-                self._reason = "Kafka has no such topic"
-                if topic in cluster.unauthorized_topics:
-                    self._refuse(topic)
-                continue
-            self._partitions[topic] = len(places)
-            for number in places:
-                place = Place(topic, number)
-                leader = cluster.leader_for_partition(place)
-                self._leaders[place] = -1 if leader is None else leader
-        for topic in [topic for topic in self._homeless if topic in self._partitions]:
-            for waiting in self._homeless.pop(topic):
-                key = waiting.record.key
-                self._queues[Place(topic, partition_of(key, self._partitions[topic]))].append(waiting)
-        self._flush_soon()
-
-    def _refuse(self, topic: str) -> None:
-        refused = PublishError(f"{topic}: Kafka does not let this client write to it", retriable=False)
-        for waiting in self._homeless.pop(topic, ()):
-            self._answer(waiting, refused)
-
-    async def _identify(self) -> None:
-        """Ask a broker for a producer's identity."""
-        try:
-            node = self._client.get_random_node()
-            request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000)
-            response = await self._client.send(node, request)
-            if response.error_code:
-                raise broker_errors.for_code(response.error_code)
-            self._identity = Identity(response.producer_id, response.producer_epoch)
-        except (KafkaError, OSError, TimeoutError) as error:
-            self._hear(type(error).__name__)
-            await asyncio.sleep(REST_S)
-        self._identifying = False
-        self._flush_soon()
-
-    # The way of a record.
+    # What waits, to the brokers.
 
     def _flush_soon(self) -> None:
         if not self._flushing:
@@ -200,11 +115,9 @@ class LoopPublisher:
         self._flushing = False
         if not (self._queues or self._again):
             return
-        identity = self._identity
+        brokers, identity = self._brokers, self._brokers.identity
         if identity is None:
-            if not self._identifying and self._client.cluster.brokers():
-                self._identifying = True
-                self._start(self._identify())
+            brokers.identify()
             return
         requests: dict[int, list[Batch]] = {}
         sizes: Counter[int] = Counter()
@@ -212,26 +125,22 @@ class LoopPublisher:
         for place in (*self._again, *self._queues):
             if place in self._out:
                 continue
-            node = self._leaders.get(place, -1)
-            if node < 0:
+            node = brokers.leader(place)
+            if node == NOBODY:
                 led = False
                 continue
-            connection = self._connections.get(node)
-            if connection is None:
-                if node not in self._opening:
-                    self._opening.add(node)
-                    self._start(self._open(node))
+            connection = brokers.connection(node)
+            if connection is None or len(connection.unanswered) >= UNANSWERED or sizes[node] > REQUEST_BYTES:
                 continue
-            if len(connection.unanswered) >= UNANSWERED or sizes[node] > REQUEST_BYTES:
-                continue
-            batch = self._again.pop(place, None) or self._batch(identity, place)
+            batch = self._again.pop(place) if place in self._again else self._batch(identity, place)
             self._out[place] = batch
             requests.setdefault(node, []).append(batch)
             sizes[node] += len(batch.payload)
         for node, batches in requests.items():
-            self._connections[node].send(batches, int(self._timeout_s * 1000))
+            if (connection := brokers.connection(node)) is not None:
+                connection.send(batches, self._timeout_ms)
         if not led:
-            self._client.force_metadata_update()
+            brokers.refresh()
 
     def _batch(self, identity: Identity, place: Place) -> Batch:
         queue = self._queues[place]
@@ -245,145 +154,118 @@ class LoopPublisher:
             del self._queues[place]
         return batch
 
-    def _sent_back(self, batches: list[Batch], found: list[Answer]) -> None:
+    # What the brokers say.
+
+    def _changed(self) -> None:
+        """More is known of the brokers than before."""
+        topics = self._brokers.topics
+        for topic in list(self._homeless):
+            if topic in topics:
+                for waiting in self._homeless.pop(topic):
+                    place = Place(topic, partition_of(waiting.record.key, topics[topic]))
+                    self._queues[place].append(waiting)
+            elif topic in self._brokers.refused:
+                for waiting in self._homeless.pop(topic):
+                    self._refuse(waiting, "Kafka does not let this client write to it", False)
+        self._flush_soon()
+
+    def _heard(self, _: list[Batch], answers: list[Answer]) -> None:
         """A request has its answer."""
-        self._away = False
-        for place, code, offset in found:
-            self._answered(self._out[place], code, offset)
-        self._flush_soon()
-
-    async def _open(self, node: int) -> None:
-        """Connect to a broker."""
-        broker = self._client.cluster.broker_metadata(node)
-        try:
-            if broker is not None:
-                self._connections[node] = await open_connection(
-                    *(self._loop, broker.host, broker.port, int(self._timeout_s * 1000), self._access),
-                    *(self._sent_back, lambda connection, reason: self._lost(node, connection, reason)),
-                )
-        except (KafkaError, OSError, TimeoutError) as error:
-            self._hear(type(error).__name__)
-            self._client.force_metadata_update()
-            await asyncio.sleep(REST_S)
-        self._opening.discard(node)
-        self._flush_soon()
-
-    def _lost(self, node: int, connection: ProduceConnection, reason: str) -> None:
-        self._connections.pop(node, None)
-        if connection.unanswered:
-            self._hear(reason)
-        for sent in connection.unanswered:
-            for batch in sent.batches:
-                self._rest(batch)
-        self._client.force_metadata_update()
-
-    def _answered(self, batch: Batch, code: int, offset: int) -> None:
-        if not code:
-            del self._out[batch.place]
-            partition = batch.place.partition
+        self._brokers.heard()
+        for place, code, offset in answers:
+            if (batch := self._out.get(place)) is None:
+                continue
+            if code:
+                self._failed(batch, code)
+                continue
+            del self._out[place]
+            partition = place.partition
             for number, waiting in enumerate(batch.records, offset):
                 if waiting is not None:
                     self._answer(waiting, Position(partition, number))
-            return
+        self._flush_soon()
+
+    def _lost(self, batches: list[Batch]) -> None:
+        """Their connection ended: they may be stored or not."""
+        for batch in batches:
+            self._rest(batch)
+
+    def _failed(self, batch: Batch, code: int) -> None:
+        brokers = self._brokers
         error = broker_errors.for_code(code)
-        self._reason = error.description or error.__name__
+        brokers.reason = error.description or error.__name__
         if error.invalid_metadata:
-            self._client.force_metadata_update()
+            brokers.refresh()
         if code in FORGOTTEN or (code in NEVER_TOGETHER and len(batch.records) > 1):
             self._unpack(batch, alone=code not in FORGOTTEN)
         elif error.retriable:
             self._rest(batch)
         else:
             del self._out[batch.place]
-            self._identity = None
-            refused = PublishError(f"{batch.place.topic}: Kafka refuses it: {self._reason}", retriable=False)
+            brokers.begin_anew()
             for waiting in batch.unanswered:
-                self._answer(waiting, refused)
+                self._refuse(waiting, f"Kafka refuses it: {brokers.reason}", False)
 
     def _unpack(self, batch: Batch, *, alone: bool) -> None:
-        """Its records wait again, for a batch of another identity."""
-        self._identity = None
-        place = batch.place
+        """Its records wait again, for a batch under another identity."""
+        self._brokers.begin_anew()
         if unanswered := batch.unanswered:
-            self._queues[place].extendleft(reversed(unanswered))
+            self._queues[batch.place].extendleft(reversed(unanswered))
             if alone:
-                self._alone[place] = len(unanswered)
-        self._loop.call_later(REST_S, self._rested, place)
+                self._alone[batch.place] = len(unanswered)
+        self._loop.call_later(REST_S, self._rested, batch.place)
 
     def _rest(self, batch: Batch) -> None:
         """Send it again in a while, unless all its records are late."""
         if batch.unanswered:
             self._again[batch.place] = batch
         else:
-            # Whether it is stored is not known: its numbers cannot be counted on from.
-            self._identity = None
+            self._brokers.begin_anew()
         self._loop.call_later(REST_S, self._rested, batch.place)
 
     def _rested(self, place: Place) -> None:
         self._out.pop(place, None)
         self._flush_soon()
 
+    # What the publishers of records hear.
+
     def _fail_late(self) -> None:
         """Answer records whose time is over, wherever they are."""
         self._look = None
         now = self._loop.time()
-        late: list[Waiting] = []
-        for queues in (self._homeless, self._queues):
-            for place, queue in list(queues.items()):
-                while queue and queue[0].deadline <= now:
-                    late.append(queue.popleft())
-                if not queue:
-                    del queues[place]  # type: ignore[attr-defined]
-        for batch in (*self._out.values(), *self._again.values()):
+        late = [*_late(self._homeless, now), *_late(self._queues, now)]
+        for batch in self._out.values():
             late += batch.late(now)
         for place, batch in list(self._again.items()):
+            late += batch.late(now)
             if not batch.unanswered:
                 del self._again[place]
-                self._identity = None
+                self._brokers.begin_anew()
         for waiting in late:
-            topic = waiting.record.topic
-            self._answer(
-                waiting, PublishError(f"{topic}: not stored in time: {self._reason}", retriable=True)
-            )
-        for connection in list(self._connections.values()):
-            if connection.unanswered and connection.unanswered[0].at + self._timeout_s <= now:
-                connection.close("no answer in time")
+            self._refuse(waiting, f"not stored in time: {self._brokers.reason}", True)
+        self._brokers.look(now)
         if self._homeless:
-            self._client.force_metadata_update()
+            self._brokers.refresh()
         if self.under_way:
             self._look = self._loop.call_later(LOOK_S, self._fail_late)
 
+    def _refuse(self, waiting: Waiting, why: str, retriable: bool) -> None:
+        self._answer(waiting, PublishError(f"{waiting.record.topic}: {why}", retriable=retriable))
+
     def _answer(self, waiting: Waiting, result: Position | PublishError) -> None:
-        self._queued_bytes -= len(waiting.record.value or b"")
+        record, done, _ = waiting
+        if record.value is not None:
+            self._queued_bytes -= len(record.value)
         self.under_way -= 1
-        waiting.done(result)
-
-    def _tell(self, done: Done, error: PublishError) -> None:
-        self.under_way -= 1
-        done(error)
-
-    def _hear(self, why: str) -> None:
-        """A broker does not answer: once in the log, until it does."""
-        self._reason = f"Kafka at {self._address} does not answer ({why})"
-        if not self._away:
-            self._away = True
-            log.warning("%s: it is tried again until it does", self._reason)
-
-    def _start(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        done(result)
 
 
-def _access(kafka: KafkaSettings) -> dict[str, Any]:
-    """How aiokafka's client says who it is."""
-    access: dict[str, Any] = {"security_protocol": kafka.security_protocol}
-    if security.is_tls(kafka):
-        access["ssl_context"] = security.tls_context(kafka)
-    if security.is_sasl(kafka):
-        access |= {
-            "sasl_mechanism": kafka.sasl_mechanism,
-            "sasl_plain_username": kafka.user,
-            "sasl_plain_password": security.password(kafka),
-        }
-    return access
+def _late(queues: dict[K, deque[Waiting]], now: float) -> list[Waiting]:
+    """Taken out of the queues: what should have an answer by now."""
+    late: list[Waiting] = []
+    for key, queue in list(queues.items()):
+        while queue and queue[0].deadline <= now:
+            late.append(queue.popleft())
+        if not queue:
+            del queues[key]
+    return late

@@ -25,7 +25,9 @@ class Answer(NamedTuple):
     offset: int
 
 
-def request(correlation: int, client: str, timeout_ms: int, batches: Iterable[Batch]) -> list[bytes | bytearray]:
+def request(
+    correlation: int, client: str, timeout_ms: int, batches: Iterable[Batch]
+) -> list[bytes | bytearray]:
     """The bytes of one request, in pieces; acks from all in-sync replicas."""
     topics: defaultdict[str, list[Batch]] = defaultdict(list)
     for batch in batches:

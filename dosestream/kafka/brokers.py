@@ -1,0 +1,219 @@
+"""The brokers as an event loop's producer knows them: who leads a partition, the connections, the producer's identity.
+
+Metadata, TLS and SASL are aiokafka's. What cannot be had now is asked for again until it can: nothing here fails.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import aiokafka.errors as broker_errors
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+from dosestream.kafka import security
+from dosestream.kafka.outgoing import Batch, Identity, Place
+from dosestream.kafka.produce_connection import CLIENT, Answered, ProduceConnection, open_connection
+from dosestream.settings import KafkaSettings
+
+log = logging.getLogger("dosestream.kafka.brokers")
+
+# After an error the same is tried again so much later.
+REST_S: Final = 0.1
+NOBODY: Final = -1
+
+# Of each topic that was asked for: how many partitions it has.
+Topics = dict[str, int]
+
+
+class Brokers:
+    """From one event loop only.
+
+    Attributes:
+        topics: the topics known, with their numbers of partitions.
+        refused: topics that this client may not write to.
+        identity: what batches are sent under; None until a broker gave one, and after `begin_anew`.
+        reason: why something is not stored yet, for a person.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        loop: asyncio.AbstractEventLoop,
+        changed: Callable[[], None],
+        answered: Answered,
+        lost: Callable[[list[Batch]], None],
+    ) -> None:
+        """`changed` is called when there is more to work with than before, `answered` with what a broker says of
+        batches, `lost` with those whose connection ended before it did.
+
+        Raises:
+            SettingsError: a password or certificate cannot be read.
+        """
+        self._loop = loop
+        self._address = kafka.bootstrap
+        self._timeout_ms = kafka.delivery_timeout_ms
+        self._changed, self._answered, self._lost = changed, answered, lost
+        self._access = _access(kafka)
+        self._client = AIOKafkaClient(
+            loop=loop,
+            bootstrap_servers=kafka.bootstrap,
+            client_id=CLIENT,
+            request_timeout_ms=kafka.delivery_timeout_ms,
+            **self._access,
+        )
+        self._client.cluster.add_listener(self._learn)
+        self._asked: set[str] = set()
+        self.topics: Topics = {}
+        self.refused: set[str] = set()
+        self.identity: Identity | None = None
+        self.reason = "Kafka does not answer"
+        self._away = False
+        self._leaders: dict[Place, int] = {}
+        self._connections: dict[int, ProduceConnection] = {}
+        self._opening: set[int] = set()
+        self._identifying = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._start(self._connect())
+
+    def ask(self, topic: str) -> None:
+        """Find out about a topic."""
+        if topic not in self._asked:
+            self._asked.add(topic)
+            self._client.add_topic(topic)
+
+    def refresh(self) -> None:
+        """What is known has proved wrong, or too little."""
+        self._client.force_metadata_update()
+
+    def leader(self, place: Place) -> int:
+        """The node that leads a partition; NOBODY where none is known."""
+        return self._leaders.get(place, NOBODY)
+
+    def connection(self, node: int) -> ProduceConnection | None:
+        """The connection to a node; None while there is none, and `changed` is called when there is."""
+        found = self._connections.get(node)
+        if found is None and node not in self._opening:
+            self._opening.add(node)
+            self._start(self._open(node))
+        return found
+
+    def identify(self) -> None:
+        """Have an identity, unless one is on its way."""
+        if not self._identifying and self._client.cluster.brokers():
+            self._identifying = True
+            self._start(self._identify())
+
+    def begin_anew(self) -> None:
+        """Records of a batch may be stored or not: what a broker counts cannot be known any more."""
+        self.identity = None
+
+    def look(self, now: float) -> None:
+        """End connections whose broker has not answered in time."""
+        for connection in list(self._connections.values()):
+            if connection.unanswered and connection.unanswered[0].at + self._timeout_ms / 1000 <= now:
+                connection.close("no answer in time")
+
+    def heard(self) -> None:
+        """A broker answers."""
+        self._away = False
+
+    async def close(self) -> None:
+        """End every connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in list(self._connections.values()):
+            connection.close("")
+        await self._client.close()
+
+    async def _connect(self) -> None:
+        while True:
+            try:
+                await self._client.bootstrap()
+                break
+            except (KafkaError, OSError, TimeoutError) as error:
+                self._miss(type(error).__name__)
+                await asyncio.sleep(REST_S)
+        self._changed()
+
+    def _learn(self, cluster: Any) -> None:
+        """The metadata is new."""
+        self.refused = self._asked & set(cluster.unauthorized_topics)
+        for topic in self._asked:
+            numbers = cluster.partitions_for_topic(topic)
+            if not numbers:
+                # What was known of a topic stays: it may just be hidden by an election.
+                self.reason = "Kafka has no such topic"
+                continue
+            self.topics[topic] = len(numbers)
+            for number in numbers:
+                place = Place(topic, number)
+                leader = cluster.leader_for_partition(place)
+                self._leaders[place] = NOBODY if leader is None else leader
+        self._changed()
+
+    async def _open(self, node: int) -> None:
+        broker = self._client.cluster.broker_metadata(node)
+        try:
+            if broker is not None:
+                self._connections[node] = await open_connection(
+                    *(self._loop, broker.host, broker.port, self._timeout_ms, self._access),
+                    *(self._answered, lambda connection, reason: self._ended(node, connection, reason)),
+                )
+        except (KafkaError, OSError, TimeoutError) as error:
+            self._miss(type(error).__name__)
+            self.refresh()
+            await asyncio.sleep(REST_S)
+        self._opening.discard(node)
+        self._changed()
+
+    def _ended(self, node: int, connection: ProduceConnection, reason: str) -> None:
+        self._connections.pop(node, None)
+        lost = [batch for sent in connection.unanswered for batch in sent.batches]
+        if lost:
+            self._miss(reason)
+            self._lost(lost)
+        self.refresh()
+
+    async def _identify(self) -> None:
+        try:
+            node = self._client.get_random_node()
+            request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000)
+            response = await self._client.send(node, request)
+            if response.error_code:
+                raise broker_errors.for_code(response.error_code)
+            self.identity = Identity(response.producer_id, response.producer_epoch)
+        except (KafkaError, OSError, TimeoutError) as error:
+            self._miss(type(error).__name__)
+            await asyncio.sleep(REST_S)
+        self._identifying = False
+        self._changed()
+
+    def _miss(self, why: str) -> None:
+        """A broker does not answer: once in the log, until one does."""
+        self.reason = f"Kafka at {self._address} does not answer ({why})"
+        if not self._away:
+            self._away = True
+            log.warning("%s: it is tried again until it does", self.reason)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _access(kafka: KafkaSettings) -> dict[str, Any]:
+    """How aiokafka says who we are."""
+    access: dict[str, Any] = {"security_protocol": kafka.security_protocol}
+    if security.is_tls(kafka):
+        access["ssl_context"] = security.tls_context(kafka)
+    if security.is_sasl(kafka):
+        access |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.user,
+            "sasl_plain_password": security.password(kafka),
+        }
+    return access
