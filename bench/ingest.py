@@ -4,10 +4,10 @@
 
 Each server is started alone, warmed up, then driven at each number of connections by `bench/load/Load.java`,
 which waits for every acknowledgement before it sends the next message. Printed per row: messages/s, p50 and
-p99 in ms, CPU of the server per message (user and system, its children with it), what Kafka holds more per
-message, and the rate as a share of the yardstick's (`echo`, which keeps nothing); then how 256 senders fare that
-connect at once, and ingest at a steady rate and beside 500 senders of a byte a second. At the end: how many times
-as fast as each peer ingest is.
+p99 in ms, CPU of the server per message (user and system, its children with it), CPU of the broker per message,
+what Kafka holds more per message, and the rate as a share of the yardstick's (`echo`, which keeps nothing); then how
+256 senders fare that connect at once, and ingest at a steady rate and beside 500 senders of a byte a second. At the
+end: how many times as fast as each peer ingest is, with one process and with two.
 
 Peers: `raw-only` and `camel-raw` store the raw message and no more, `camel-same` stores raw and an event as ingest
 does (HAPI reads the message), `hapi` and `python-hl7` store nothing. Java peers are built by Maven at first
@@ -84,6 +84,8 @@ PEERS: dict[str, Peer] = {
     "echo": Peer(_python("echo.py")),
     "raw-only": Peer(_python("raw_only.py"), (RAW_ONLY,)),
     "ingest": Peer(INGEST, (str(Topic.HL7_RAW), str(Topic.ORDER)), warm_up_s=2.0),
+    # Two processes on one port.
+    "ingest-2": Peer((*INGEST, "--workers", "2"), (str(Topic.HL7_RAW), str(Topic.ORDER)), warm_up_s=4.0),
     # Camel's Kafka component lingers for nothing by default; two milliseconds serve it better under load.
     "camel-same": _java("camel", "OrderRoute", (RAW_ONLY, EVENTS), LINGER_MS="2"),
     "camel-same-0": _java("camel", "OrderRoute", (RAW_ONLY, EVENTS), LINGER_MS="0"),
@@ -93,7 +95,7 @@ PEERS: dict[str, Peer] = {
     "python-hl7": Peer(_python("hl7_server.py")),
 }
 YARDSTICK = "echo"
-OURS = "ingest"
+OURS = ("ingest", "ingest-2")
 
 
 def started_by(peer: Peer) -> tuple[str, ...]:
@@ -140,6 +142,8 @@ class Broker:
         self._server.prepare()
         self._server.launch()
         self._server.wait_ready()
+        assert self._server.process is not None
+        self.pid = self._server.process.pid
         self.settings = self._server.client_settings()
         create_topics(self.settings, site=False)
         publish_schemas(self.settings)
@@ -202,9 +206,7 @@ def serving(peer: Peer, broker: Broker, log: Path) -> Iterator[tuple[int, int]]:
             process.wait()
 
 
-HEAD = (
-    f"{'server':12}{'conns':>6}{'msg/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>8}{'kept':>6}{'of echo':>9}"
-)
+HEAD = f"{'server':12}{'conns':>6}{'msg/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>8}{'broker':>8}{'kept':>6}{'of echo':>9}"
 
 
 def main() -> None:
@@ -248,7 +250,7 @@ def measure(
                 row(name, peer, broker, port, pid, count, seconds, rates)
             if peer.topics:
                 crowd(name, port)
-            if name == OURS:
+            if name == OURS[0]:
                 steady(port, rate, seconds)
                 slow_senders(port)
     except BuildError as reason:
@@ -267,9 +269,10 @@ def row(
 ) -> None:
     """Measure and print one line."""
     load(port, connections=count, seconds=1.0)
-    before, spent = broker.held(peer.topics), cpu_seconds(pid)
+    before, spent, stored_for = broker.held(peer.topics), cpu_seconds(pid), cpu_seconds(broker.pid)
     found = load(port, connections=count, seconds=seconds, timeout=10)
     cpu_us = (cpu_seconds(pid) - spent) / max(1, found["n"]) * 1e6
+    broker_us = (cpu_seconds(broker.pid) - stored_for) / max(1, found["n"]) * 1e6
     kept = (broker.held(peer.topics) - before) / max(1, found["n"])
     rates.setdefault(name, {})[count] = found["rate"]
     yardstick = rates.get(YARDSTICK, {})
@@ -277,22 +280,23 @@ def row(
     wrong = {k: found[k] for k in ("other", "failed", "slow") if found[k]}
     print(
         f"{name:12}{count:6}{found['rate']:9.0f}{found['p50_ms']:9.2f}{found['p99_ms']:9.2f}{cpu_us:8.0f}"
-        f"{kept:6.2f}{share}  {wrong or ''}",
+        f"{broker_us:8.0f}{kept:6.2f}{share}  {wrong or ''}",
         flush=True,
     )
 
 
 def compared(rates: dict[str, dict[int, float]], counts: list[int]) -> str:
     """Rate of ingest over the rate of each other server, a line each."""
-    ours = rates.get(OURS)
-    if ours is None or len(rates) == 1:
-        return ""
-    lines = ["", f"{OURS + ' / peer':16}" + "".join(f"{count:>8}" for count in counts)]
-    lines += [
-        f"{name:16}" + "".join(f"{ours[n] / max(1.0, theirs[n]):8.2f}" for n in counts)
-        for name, theirs in rates.items()
-        if name != OURS
-    ]
+    theirs = {name: found for name, found in rates.items() if name not in OURS}
+    lines = []
+    for ours in OURS:
+        if ours not in rates or not theirs:
+            continue
+        lines += ["", f"{ours + ' / peer':18}" + "".join(f"{count:>8}" for count in counts)]
+        lines += [
+            f"{name:18}" + "".join(f"{rates[ours][n] / max(1.0, found[n]):8.2f}" for n in counts)
+            for name, found in theirs.items()
+        ]
     return "\n".join(lines)
 
 
@@ -332,7 +336,7 @@ def slow_senders(port: int, senders: int = 500, seconds: float = 5.0) -> None:
     for connection in slow:
         connection.close()
     print(
-        f"{OURS} at 100/s over one connection: p99 {alone['p99_ms']:.2f} ms; beside {senders} senders of a byte a "
+        f"{OURS[0]} at 100/s over one connection: p99 {alone['p99_ms']:.2f} ms; beside {senders} senders of a byte a "
         f"second {beside['p99_ms']:.2f} ms"
     )
 

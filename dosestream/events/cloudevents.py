@@ -8,12 +8,7 @@ Headers = list[tuple[str, bytes]]
 
 def headers(*, event_id: str, source: str, kind: str, at: int) -> Headers:
     """The headers of one record; `at` is microseconds since 1970 UTC, `kind` the topic's word for the event."""
-    second, micros = divmod(at, 1_000_000)
-    return [
-        ("ce_id", event_id.encode()),
-        ("ce_time", b"%b.%06d+00:00" % (_second(second), micros)),
-        *_constant(source, kind),
-    ]
+    return [("ce_id", event_id.encode()), _time(at), *_constant(source, kind)]
 
 
 # A process hears few sources and writes few kinds, and of a second there are many records.
@@ -25,6 +20,13 @@ def _constant(source: str, kind: str) -> tuple[tuple[str, bytes], ...]:
         ("ce_type", f"org.dosestream.{kind}.v1".encode()),
         ("content-type", b"application/avro"),
     )
+
+
+# All records of a message say the same time.
+@lru_cache(maxsize=256)
+def _time(at: int) -> tuple[str, bytes]:
+    second, micros = divmod(at, 1_000_000)
+    return "ce_time", b"%b.%06d+00:00" % (_second(second), micros)
 
 
 @lru_cache(maxsize=64)

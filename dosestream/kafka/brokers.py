@@ -24,15 +24,15 @@ log = logging.getLogger("dosestream.kafka.brokers")
 REST_S: Final = 0.1
 NOBODY: Final = -1
 
-# Of each topic that was asked for: how many partitions it has.
-Topics = dict[str, int]
+# Of each topic that was asked for: its partitions, by number.
+Topics = dict[str, tuple[Place, ...]]
 
 
 class Brokers:
     """From one event loop only.
 
     Attributes:
-        topics: the topics known, with their numbers of partitions.
+        topics: the topics known, with their partitions.
         refused: topics that this client may not write to.
         identity: what batches are sent under; None until a broker gave one, and after `begin_anew`.
         reason: why something is not stored yet, for a person.
@@ -148,9 +148,8 @@ class Brokers:
                 # What was known of a topic stays: it may just be hidden by an election.
                 self.reason = "Kafka has no such topic"
                 continue
-            self.topics[topic] = len(numbers)
-            for number in numbers:
-                place = Place(topic, number)
+            self.topics[topic] = places = tuple(Place(topic, number) for number in range(len(numbers)))
+            for place in places:
                 leader = cluster.leader_for_partition(place)
                 self._leaders[place] = NOBODY if leader is None else leader
         self._changed()

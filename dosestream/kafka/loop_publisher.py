@@ -55,7 +55,9 @@ class LoopPublisher:
         """
         self._loop = loop
         self._timeout_ms = kafka.delivery_timeout_ms
-        self._largest = kafka.max_record_bytes
+        self._timeout_s = self._timeout_ms / 1000
+        # Beyond the first a record's size is counted whole, and may not be over the second.
+        self._large, self._largest = kafka.max_record_bytes // 2, kafka.max_record_bytes
         self._most_queued = max(QUEUED_BYTES, 4 * kafka.max_record_bytes)
         # Records of topics that are not known yet, and of partitions; and the bytes of all.
         self._homeless: defaultdict[str, deque[Waiting]] = defaultdict(deque)
@@ -80,18 +82,19 @@ class LoopPublisher:
         self.under_way += 1
         size = len(value) if value is not None else 0
         self._queued_bytes += size
-        waiting = Waiting(record, done, loop.time() + self._timeout_ms / 1000)
-        if size > self._largest // 2 and size_of(record) > self._largest:
+        waiting = Waiting(record, done, loop.time() + self._timeout_s)
+        if size > self._large and size_of(record) > self._largest:
             loop.call_soon(self._refuse, waiting, "the record is larger than Kafka takes here", False)
         elif self._queued_bytes > self._most_queued:
             loop.call_soon(self._refuse, waiting, "too much waits for Kafka: send slower", True)
-        elif (partitions := self._brokers.topics.get(topic)) is None:
+        elif (places := self._brokers.topics.get(topic)) is None:
             self._brokers.ask(topic)
             self._homeless[topic].append(waiting)
         else:
-            self._queues[Place(topic, partition_of(key, partitions))].append(waiting)
+            self._queues[places[partition_of(key, len(places))]].append(waiting)
             if not self._flushing:
-                self._flush_soon()
+                self._flushing = True
+                loop.call_soon(self._flush)
         if self._look is None:
             self._look = loop.call_later(LOOK_S, self._fail_late)
 
@@ -161,9 +164,9 @@ class LoopPublisher:
         topics = self._brokers.topics
         for topic in list(self._homeless):
             if topic in topics:
+                places = topics[topic]
                 for waiting in self._homeless.pop(topic):
-                    place = Place(topic, partition_of(waiting.record.key, topics[topic]))
-                    self._queues[place].append(waiting)
+                    self._queues[places[partition_of(waiting.record.key, len(places))]].append(waiting)
             elif topic in self._brokers.refused:
                 for waiting in self._homeless.pop(topic):
                     self._refuse(waiting, "Kafka does not let this client write to it", False)

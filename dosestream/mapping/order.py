@@ -83,7 +83,10 @@ def draft_orders(message: Message, site: Overlay | None, local: tzinfo) -> tuple
 
 def _put_times(group: Group, local: tzinfo, fields: dict[str, Any], paths: dict[str, str]) -> None:
     put_event_time(ORDER_EVENT_TIME, group, local, fields)
-    put_time("ordered_at", ORDERED, group, local, fields, paths)
+    if fields.get("event_time_path") == ORDERED[0].text:
+        fields["ordered_at"] = fields["event_time"]
+    else:
+        put_time("ordered_at", ORDERED, group, local, fields, paths)
     scheduled, path = read_time(SCHEDULED, group, local)
     if path:
         if scheduled is None:

@@ -79,8 +79,8 @@ class Receipt:
 
     __slots__ = (
         *("_answer", "_failure", "_intake", "_left"),
-        *("at", "begun", "body", "content", "found", "key", "peer", "position", "raw", "refusal", "refused"),
-        "since",
+        *("at", "begun", "body", "content", "control_id", "found", "key", "kind", "peer", "position", "raw"),
+        *("refusal", "refused", "since"),
     )
 
     def __init__(
@@ -108,6 +108,7 @@ class Receipt:
         self._left = 0
         self._failure: PublishError | None = None
         self.found = found
+        self.control_id, self.kind = found.control_id, found.message_type
         self.at = at
         self.since = time.monotonic()
         self.raw: RawMessage | None = None
@@ -116,13 +117,13 @@ class Receipt:
     def tell(self, refusal: Refusal | None, *, repeat: bool = False) -> None:
         """Answer, and put it on the audit trail."""
         intake, found = self._intake, self.found
-        source, kind = found.source.name, found.message_type
+        source, kind = found.source.name, self.kind
         answer = intake.tell(found.header, self._answer, self.at, refusal)
         intake.heard.add(source, kind, answer, time.monotonic() - self.since)
         intake.audit.receipt(
             source,
             kind,
-            found.control_id,
+            self.control_id,
             self.peer,
             self.content,
             self.at,
@@ -227,7 +228,7 @@ class Intake:
     def begin(self, receipt: Receipt) -> None:
         """Store a message that is no repeat."""
         found, body = receipt.found, receipt.body
-        source, control_id = found.source.name, found.control_id
+        source, control_id = found.source.name, receipt.control_id
         if control_id and self._control_ids.reused(source, control_id, receipt.key):
             self.counts["control_id_reused"] += 1
             log.warning("%s %s: control_id_reused: it named another message before", source, control_id)

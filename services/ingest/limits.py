@@ -32,13 +32,13 @@ class Change(StrEnum):
 
 @dataclass(slots=True)
 class _Record:
-    """The last messages of one source and type."""
+    """The messages of one source and type: how many there were, and which of the last ones were refused, by number."""
 
-    last: deque[bool]
+    heard: int = 0
+    refused: deque[int] = field(default_factory=deque)
     in_a_row: int = 0
-    refused: int = 0
     stopped: bool = False
-    held: int = field(default=0)
+    held: int = 0
 
 
 class Limits:
@@ -56,12 +56,15 @@ class Limits:
     def hear(self, source: str, kind: str, *, refused: bool) -> Change:
         """Count one message that was tried."""
         record = self._record(source, kind)
+        record.heard += 1
+        if not refused and not record.refused:
+            return Change.NONE  # nearly every message
         if record.stopped and refused:
             record.held += 1
-        if len(record.last) == record.last.maxlen:
-            record.refused -= record.last[0]
-        record.last.append(refused)
-        record.refused += refused
+        if refused:
+            record.refused.append(record.heard)
+        while record.refused and record.refused[0] <= record.heard - self._settings.rejected_among:
+            record.refused.popleft()
         record.in_a_row = record.in_a_row + 1 if refused else 0
         before, record.stopped = record.stopped, self._is_over(record)
         if before == record.stopped:
@@ -95,7 +98,7 @@ class Limits:
     def _record(self, source: str, kind: str) -> _Record:
         key = source, kind
         if (record := self._records.get(key)) is None:
-            record = self._records[key] = _Record(deque(maxlen=self._settings.rejected_among))
+            record = self._records[key] = _Record()
             while len(self._records) > MOST_REMEMBERED:
                 self._records.popitem(last=False)
         else:
@@ -106,5 +109,5 @@ class Limits:
         most, among = self._settings.rejected_in_a_row, self._settings.rejected_among
         if not most:
             return False
-        share = record.refused / among if len(record.last) == among else 0.0
+        share = len(record.refused) / among if record.heard >= among else 0.0
         return record.in_a_row >= most or share >= self._settings.rejected_share

@@ -33,7 +33,7 @@ class Sampling:
     def __init__(self, settings: ConformanceSettings, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.reload(settings)
-        self._heard: Counter[str] = Counter()
+        self._heard: dict[str, int] = {}
         self._minute = (0.0, 0)
         self._waiting: asyncio.Queue[tuple[SourceSettings, bytes]] = asyncio.Queue(WAITING)
         self._task: asyncio.Task[None] | None = None
@@ -46,12 +46,13 @@ class Sampling:
         """One message; it is checked where its turn and the budget say so."""
         if not self._every:
             return
-        self._heard[source.name] += 1
-        if self._heard[source.name] < self._every:
+        heard = self._heard.get(source.name, 0) + 1
+        if heard < self._every:
+            self._heard[source.name] = heard
             if len(self._heard) > MOST_REMEMBERED:
                 self._heard.clear()
             return
-        del self._heard[source.name]
+        self._heard.pop(source.name, None)
         if len(body) > MAX_BYTES or not self._has_budget() or self._waiting.full():
             self.passed_over += 1
             return

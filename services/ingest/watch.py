@@ -38,7 +38,7 @@ class Watch:
             return found, None
         refused = refusal is not None and not found.drafts
         kind = found.message_type
-        stopped = self._limits.stopped(source, kind)
+        stopped = refused and self._limits.stopped(source, kind)
         change = self._limits.hear(source, kind, refused=refused)
         if change is Change.STOPPED and refusal is not None:
             log.error(
@@ -48,7 +48,7 @@ class Watch:
             )
         elif change is Change.RESUMED:
             log.info("%s %s is resumed", source, kind)
-        if refused and stopped:
+        if stopped:
             return replace(found, refusal=None, ignored="its source is stopped"), self._limits.refusal()
         return found, None
 
