@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import time_ns
 
 from dosestream.admission import PEER_NOT_ALLOWED
@@ -97,7 +97,7 @@ def interpret_hl7(one: Rejection, settings: Settings, codec: Codec) -> Outcome:
     found = interpret(one.body, settings, known)
     # A message may be refused in part: its other orders are taken, and it stays for the rest.
     position = Position(one.raw_partition, one.raw_offset)
-    taken = replace(found, refusal=None)
+    taken = found._replace(refusal=None)
     events = tuple(Hl7Publications(settings, codec).normalised(taken, raw, position))
     if (refusal := found.refusal) is not None:
         why = f"{refusal.code} at {refusal.location or '-'}: {refusal.reason}"

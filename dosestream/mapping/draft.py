@@ -1,6 +1,5 @@
 """An event before its raw record has a position: what the mapping reads, without the envelope."""
 
-from dataclasses import dataclass
 from datetime import tzinfo
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -40,13 +39,12 @@ class Unmapped(NamedTuple):
         return Finding(f"{UNMAPPED} {self.field} {code}", 103, "", text, "warning")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """One event to be.
 
     Attributes:
         topic: where it goes.
-        index: the group's place in the message, part of the event's identity.
+        number: the group's place in the message, part of the event's identity.
         fields: the event's own fields, `event_time`, `event_time_path` and `paths` among them.
         identifiers: of the patient, for the record's key.
         group: the segments it is made from.
@@ -54,7 +52,7 @@ class Draft:
     """
 
     topic: Topic
-    index: int
+    number: int
     fields: dict[str, Any]
     identifiers: tuple[Identifier, ...]
     group: Group = NO_SEGMENTS

@@ -113,7 +113,7 @@ def outcome(body: bytes, settings: Settings, source: SourceSettings | None = Non
 
 def _event(draft: Draft) -> ReadEvent:
     event = EVENT_OF[draft.topic]
-    return ReadEvent(event, draft.index, tuple(_readings(event, draft)))
+    return ReadEvent(event, draft.number, tuple(_readings(event, draft)))
 
 
 def _readings(event: str, draft: Draft) -> Iterator[Reading]:

@@ -5,7 +5,8 @@ events once the raw record has its position. `normalise` is one after the other.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import tzinfo
+from typing import Any, NamedTuple, Protocol
 
 from dosestream import admission
 from dosestream.events.identity import event_id
@@ -24,6 +25,7 @@ from dosestream.hl7.charset import Undecodable
 from dosestream.hl7.finding import Finding
 from dosestream.hl7.header import Header, read_header
 from dosestream.hl7.reader import Message, read
+from dosestream.hl7.times import to_micros
 from dosestream.kafka.topics import Topic
 from dosestream.mapping import appointment, report
 from dosestream.mapping.appointment import draft_appointments
@@ -63,13 +65,14 @@ class At(Protocol):
     def offset(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Interpretation:
+class Interpretation(NamedTuple):
     """What a message says, before it is stored.
 
     Attributes:
         header: MSH; None where there is none to read.
         source: who sent it.
+        control_id: MSH-10; empty where there is none to read.
+        message_type: MSH-9 as CODE^EVENT; empty where there is none to read.
         drafts: the events to be.
         refusal: why it, or a part of it, cannot be normalised.
         ignored: why a good message makes no event; empty where it makes some.
@@ -80,6 +83,8 @@ class Interpretation:
 
     header: Header | None
     source: SourceSettings
+    control_id: str
+    message_type: str
     drafts: tuple[Draft, ...] = ()
     refusal: Refusal | None = None
     ignored: str = ""
@@ -88,15 +93,17 @@ class Interpretation:
     sequence_number: int | None = None
     findings: tuple[Finding, ...] = ()
 
-    @property
-    def control_id(self) -> str:
-        """MSH-10; empty where there is none to read."""
-        return self.header.field(10).decode("latin-1").strip() if self.header is not None else ""
 
-    @property
-    def message_type(self) -> str:
-        """MSH-9 as CODE^EVENT; empty where there is none to read."""
-        return self.header.message_type if self.header is not None else ""
+def unread(header: Header | None, source: SourceSettings, refusal: Refusal) -> Interpretation:
+    """The interpretation of a message that is refused for what stands before its content."""
+    return Interpretation(header, source, *_named(header), refusal=refusal)
+
+
+def _named(header: Header | None) -> tuple[str, str]:
+    """MSH-10 and MSH-9."""
+    if header is None:
+        return "", ""
+    return header.field(10).decode("latin-1").strip(), header.message_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,7 @@ def normalise(raw: RawMessage, position: At, settings: Settings) -> Normalised:
     found = interpret(raw.body, settings, known)
     if raw.refused:
         # It was refused for what its bytes do not say, and stays so whatever the configuration says today.
-        found = Interpretation(found.header, found.source, refusal=admission.refusal(raw.source))
+        found = unread(found.header, found.source, admission.refusal(raw.source))
     return finish(found, raw, position)
 
 
@@ -125,15 +132,15 @@ def interpret(body: bytes, settings: Settings, source: SourceSettings | None = N
     """Read a message and decide about it. `source` is looked up from MSH-3 and MSH-4 where not given."""
     header = read_header(body)
     if header is None:
-        return Interpretation(None, source or source_for_hl7(settings, "", ""), refusal=NO_MSH)
+        return unread(None, source or source_for_hl7(settings, "", ""), NO_MSH)
     sender = senders_of(settings).of(header, source)
     source = sender.source
     if sender.refusal is not None:
-        return Interpretation(header, source, refusal=sender.refusal)
+        return unread(header, source, sender.refusal)
     message = read(body, header, source.charset)
     if isinstance(message, Undecodable):
         refused = Refusal("charset", 102, f"{message.reason}.", "MSH-18", Severity.ERROR)
-        return Interpretation(header, source, refusal=refused)
+        return unread(header, source, refused)
     return _map(message, sender, settings)
 
 
@@ -144,7 +151,7 @@ def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
         (
             draft.topic,
             CLASSES[draft.topic](
-                event_id=event_id(raw.source, raw.body, draft.index), **shared, **draft.fields
+                event_id=event_id(raw.source, raw.body, draft.number), **shared, **draft.fields
             ),
         )
         for draft in found.drafts
@@ -212,14 +219,21 @@ def _map(message: Message, sender: Sender, settings: Settings) -> Interpretation
     return Interpretation(
         header,
         source,
-        drafts=tuple(drafts),
-        refusal=refusal,
-        ignored=ignored,
-        identifiers=patient,
-        message_time=read_time(MESSAGE_TIME, message, local)[0],
-        sequence_number=int(sequence) if sequence.isdecimal() and len(sequence) < 19 else None,
-        findings=findings,
+        *_named(header),
+        tuple(drafts),
+        refusal,
+        ignored,
+        patient,
+        _message_time(message, local),
+        int(sequence) if sequence.isdecimal() and len(sequence) < 19 else None,
+        findings,
     )
+
+
+def _message_time(message: Message, local: tzinfo) -> int | None:
+    """MSH-7; its segment is taken apart only for a time that is more than digits."""
+    time = message.header.word(7)
+    return to_micros(time, local) if time.isdigit() else read_time(MESSAGE_TIME, message, local)[0]
 
 
 def _drafts(message: Message, sender: Sender, site: Overlays) -> tuple[list[Draft], Refusal | None, str]:

@@ -3,7 +3,7 @@
 Applied to a draft that the defaults have filled, so that a site without rules pays nothing. Pure.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
@@ -75,8 +75,8 @@ class Overlay:
             patient = Demographics(**said) if said or patient is not None else None
             fields["patient"] = patient
             identifiers = patient.identifiers if patient is not None else ()
-            return replace(draft, identifiers=identifiers, unmapped=tuple(unmapped))
-        return replace(draft, unmapped=tuple(unmapped)) if unmapped else draft
+            return draft._replace(identifiers=identifiers, unmapped=tuple(unmapped))
+        return draft._replace(unmapped=tuple(unmapped)) if unmapped else draft
 
     def _read(
         self, rule: Rule, group: Group, local: tzinfo, fields: dict[str, Any], paths: dict[str, str]

@@ -24,7 +24,7 @@ from dosestream.kafka.loop_publisher import LoopPublisher
 from dosestream.kafka.normalised_up_to import NormalisedUpTo
 from dosestream.kafka.publisher import Position, PublishError
 from dosestream.kafka.topics import Topic
-from dosestream.mapping.normalise import Interpretation, interpret, rejected
+from dosestream.mapping.normalise import Interpretation, interpret, rejected, unread
 from dosestream.metrics.heard import Heard
 from dosestream.repeats.store import repeat_key
 from dosestream.repeats.turns import Repeats
@@ -79,7 +79,7 @@ class Receipt:
 
     __slots__ = (
         *("_answer", "_failure", "_intake", "_left"),
-        *("at", "begun", "body", "content", "control_id", "found", "key", "kind", "peer", "position", "raw"),
+        *("at", "begun", "body", "content", "found", "key", "peer", "position", "raw"),
         *("refusal", "refused", "since"),
     )
 
@@ -108,7 +108,6 @@ class Receipt:
         self._left = 0
         self._failure: PublishError | None = None
         self.found = found
-        self.control_id, self.kind = found.control_id, found.message_type
         self.at = at
         self.since = time.monotonic()
         self.raw: RawMessage | None = None
@@ -117,13 +116,13 @@ class Receipt:
     def tell(self, refusal: Refusal | None, *, repeat: bool = False) -> None:
         """Answer, and put it on the audit trail."""
         intake, found = self._intake, self.found
-        source, kind = found.source.name, self.kind
+        source, kind = found.source.name, found.message_type
         answer = intake.tell(found.header, self._answer, self.at, refusal)
         intake.heard.add(source, kind, answer, time.monotonic() - self.since)
         intake.audit.receipt(
             source,
             kind,
-            self.control_id,
+            found.control_id,
             self.peer,
             self.content,
             self.at,
@@ -219,7 +218,7 @@ class Intake:
         refused = ""
         if not self.admission.may_send(found.source, peer):
             refusal = not_allowed(found.source.name)
-            found, refused = Interpretation(found.header, found.source, refusal=refusal), refusal.code
+            found, refused = unread(found.header, found.source, refusal), refusal.code
         receipt = Receipt(self, found, body, peer, answer, now, refused)
         self.under_way += 1
         self.bytes_under_way += len(body)
@@ -228,7 +227,7 @@ class Intake:
     def begin(self, receipt: Receipt) -> None:
         """Store a message that is no repeat."""
         found, body = receipt.found, receipt.body
-        source, control_id = found.source.name, receipt.control_id
+        source, control_id = found.source.name, found.control_id
         if control_id and self._control_ids.reused(source, control_id, receipt.key):
             self.counts["control_id_reused"] += 1
             log.warning("%s %s: control_id_reused: it named another message before", source, control_id)
@@ -271,7 +270,7 @@ class Intake:
         source = source_for_hl7(self._settings, application, facility)
         now = self._clock.next(source.name)
         due = codes(header, refusal) if answer is not None else ()
-        found = Interpretation(header, source, refusal=refusal)
+        found = unread(header, source, refusal)
         content = content_hash(error.body)
         raw = raw_message(found, error.body, content, now, peer.name, due[0] if due else "")
         self.under_way += 1

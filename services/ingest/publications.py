@@ -95,7 +95,7 @@ class Publications:
     def _drafted(
         self, draft: Draft, shared: dict[str, Any], raw: RawMessage, source: SourceSettings
     ) -> Publication:
-        identity = event_id(raw.source, raw.body, draft.index)
+        identity = event_id(raw.source, raw.body, draft.number)
         kind = CLASSES[draft.topic]
         return Publication(
             str(draft.topic),

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from dataclasses import replace
 
 from dosestream.hl7.acceptance import Refusal, Severity
 from dosestream.mapping.normalise import Interpretation
@@ -49,7 +48,7 @@ class Watch:
         elif change is Change.RESUMED:
             log.info("%s %s is resumed", source, kind)
         if stopped:
-            return replace(found, refusal=None, ignored="its source is stopped"), self._limits.refusal()
+            return found._replace(refusal=None, ignored="its source is stopped"), self._limits.refusal()
         return found, None
 
     def reload(self, settings: Settings) -> None:
