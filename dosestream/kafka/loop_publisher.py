@@ -123,7 +123,7 @@ class LoopPublisher:
             brokers.identify()
             return
         requests: dict[int, list[Batch]] = {}
-        sizes: Counter[int] = Counter()
+        sizes: dict[int, int] = {}
         led = True
         for place in (*self._again, *self._queues):
             if place in self._out:
@@ -133,12 +133,16 @@ class LoopPublisher:
                 led = False
                 continue
             connection = brokers.connection(node)
-            if connection is None or len(connection.unanswered) >= UNANSWERED or sizes[node] > REQUEST_BYTES:
+            if (
+                connection is None
+                or len(connection.unanswered) >= UNANSWERED
+                or sizes.get(node, 0) > REQUEST_BYTES
+            ):
                 continue
             batch = self._again.pop(place) if place in self._again else self._batch(identity, place)
             self._out[place] = batch
             requests.setdefault(node, []).append(batch)
-            sizes[node] += len(batch.payload)
+            sizes[node] = sizes.get(node, 0) + len(batch.payload)
         for node, batches in requests.items():
             if (connection := brokers.connection(node)) is not None:
                 connection.send(batches, self._timeout_ms)

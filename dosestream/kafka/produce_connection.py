@@ -51,7 +51,9 @@ class ProduceConnection(asyncio.Protocol):
         """One request; the broker may take `timeout_ms` for all replicas."""
         self._correlation = (self._correlation + 1) & 0x7FFFFFFF
         self.unanswered.append(Sent(self._correlation, batches, self._loop.time()))
-        self._transport.writelines(request(self._correlation, CLIENT, timeout_ms, batches))
+        # Where it is about to end, `lost` is about to be called.
+        if not self._transport.is_closing():
+            self._transport.writelines(request(self._correlation, CLIENT, timeout_ms, batches))
 
     def close(self, reason: str) -> None:
         """End it at once."""
