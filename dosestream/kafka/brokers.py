@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import aiokafka.errors as broker_errors
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from dosestream.kafka import security
@@ -23,6 +22,10 @@ log = logging.getLogger("dosestream.kafka.brokers")
 # After an error the same is tried again so much later.
 REST_S: Final = 0.1
 NOBODY: Final = -1
+# While none of the known brokers answers, those of the configuration are asked again so often.
+BEGIN_AGAIN_S: Final = 5.0
+# Whoever does not answer what is not a record is given up in this part of a record's time: another may answer.
+GREETING: Final = 1 / 3
 
 # Of each topic that was asked for: its partitions, by number.
 Topics = dict[str, tuple[Place, ...]]
@@ -54,14 +57,15 @@ class Brokers:
         """
         self._loop = loop
         self._address = kafka.bootstrap
-        self._timeout_ms = kafka.delivery_timeout_ms
+        self._timeout_s = kafka.delivery_timeout_ms / 1000
+        self._greeting_ms = int(kafka.delivery_timeout_ms * GREETING)
         self._changed, self._answered, self._lost = changed, answered, lost
         self._access = _access(kafka)
         self._client = AIOKafkaClient(
             loop=loop,
             bootstrap_servers=kafka.bootstrap,
             client_id=CLIENT,
-            request_timeout_ms=kafka.delivery_timeout_ms,
+            request_timeout_ms=self._greeting_ms,
             **self._access,
         )
         self._client.cluster.add_listener(self._learn)
@@ -74,9 +78,10 @@ class Brokers:
         self._leaders: dict[Place, int] = {}
         self._connections: dict[int, ProduceConnection] = {}
         self._opening: set[int] = set()
-        self._identifying = False
+        self._connecting = self._identifying = False
+        self._begun_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._start(self._connect())
+        self._begin()
 
     def ask(self, topic: str) -> None:
         """Find out about a topic."""
@@ -111,9 +116,11 @@ class Brokers:
         self.identity = None
 
     def look(self, now: float) -> None:
-        """End connections whose broker has not answered in time."""
+        """End connections whose broker has not answered in time; where none answers, there may be others by now."""
+        if self._away and now > self._begun_at + BEGIN_AGAIN_S:
+            self._begin()
         for connection in list(self._connections.values()):
-            if connection.unanswered and connection.unanswered[0].at + self._timeout_ms / 1000 <= now:
+            if connection.unanswered and connection.unanswered[0].at + self._timeout_s <= now:
                 connection.close("no answer in time")
 
     def heard(self) -> None:
@@ -129,14 +136,23 @@ class Brokers:
             connection.close("")
         await self._client.close()
 
+    def _begin(self) -> None:
+        if not self._connecting:
+            self._connecting = True
+            self._begun_at = self._loop.time()
+            self._start(self._connect())
+
     async def _connect(self) -> None:
         while True:
             try:
                 await self._client.bootstrap()
                 break
-            except (KafkaError, OSError, TimeoutError) as error:
+            except Exception as error:  # as in _open
                 self._miss(type(error).__name__)
                 await asyncio.sleep(REST_S)
+        self._connecting = False
+        # A beginning tells of the brokers only.
+        self.refresh()
         self._changed()
 
     def _learn(self, cluster: Any) -> None:
@@ -157,12 +173,13 @@ class Brokers:
     async def _open(self, node: int) -> None:
         broker = self._client.cluster.broker_metadata(node)
         try:
-            if broker is not None:
-                self._connections[node] = await open_connection(
-                    *(self._loop, broker.host, broker.port, self._timeout_ms, self._access),
-                    *(self._answered, lambda connection, reason: self._ended(node, connection, reason)),
-                )
-        except (KafkaError, OSError, TimeoutError) as error:
+            if broker is None:
+                raise broker_errors.BrokerNotAvailableError
+            self._connections[node] = await open_connection(
+                *(self._loop, broker.host, broker.port, self._greeting_ms, self._access),
+                *(self._answered, lambda connection, reason: self._ended(node, connection, reason)),
+            )
+        except Exception as error:  # aiokafka also fails with what is no KafkaError
             self._miss(type(error).__name__)
             self.refresh()
             await asyncio.sleep(REST_S)
@@ -185,7 +202,7 @@ class Brokers:
             if response.error_code:
                 raise broker_errors.for_code(response.error_code)
             self.identity = Identity(response.producer_id, response.producer_epoch)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except Exception as error:  # as in _open
             self._miss(type(error).__name__)
             await asyncio.sleep(REST_S)
         self._identifying = False

@@ -35,7 +35,8 @@ LOOK_S: Final = 0.1
 FORGOTTEN: Final = frozenset({45, 46, 47, 49, 59})
 # Something of the batch can never be stored: each record is tried by itself.
 NEVER_TOGETHER: Final = frozenset({2, 10, 18, 87})
-
+# A record that will never be stored: too large, not authorised, not valid. Anything else may pass another time.
+NEVER: Final = frozenset({10, 18, 29, 87})
 
 K = TypeVar("K")
 
@@ -124,15 +125,11 @@ class LoopPublisher:
             return
         requests: dict[int, list[Batch]] = {}
         sizes: dict[int, int] = {}
-        led = True
         for place in (*self._again, *self._queues):
             if place in self._out:
                 continue
             node = brokers.leader(place)
-            if node == NOBODY:
-                led = False
-                continue
-            connection = brokers.connection(node)
+            connection = brokers.connection(node) if node != NOBODY else None
             if (
                 connection is None
                 or len(connection.unanswered) >= UNANSWERED
@@ -146,8 +143,6 @@ class LoopPublisher:
         for node, batches in requests.items():
             if (connection := brokers.connection(node)) is not None:
                 connection.send(batches, self._timeout_ms)
-        if not led:
-            brokers.refresh()
 
     def _batch(self, identity: Identity, place: Place) -> Batch:
         queue = self._queues[place]
@@ -211,13 +206,15 @@ class LoopPublisher:
             del self._out[batch.place]
             brokers.begin_anew()
             for waiting in batch.unanswered:
-                self._refuse(waiting, f"Kafka refuses it: {brokers.reason}", False)
+                self._refuse(waiting, f"Kafka refuses it: {brokers.reason}", code not in NEVER)
 
     def _unpack(self, batch: Batch, *, alone: bool) -> None:
         """Its records wait again, for a batch under another identity."""
         self._brokers.begin_anew()
         if unanswered := batch.unanswered:
             self._queues[batch.place].extendleft(reversed(unanswered))
+            # They are answered from there: the batch, which is out until it has rested, has none any more.
+            batch.records = []
             if alone:
                 self._alone[batch.place] = len(unanswered)
         self._loop.call_later(REST_S, self._rested, batch.place)
@@ -251,9 +248,12 @@ class LoopPublisher:
         for waiting in late:
             self._refuse(waiting, f"not stored in time: {self._brokers.reason}", True)
         self._brokers.look(now)
-        if self._homeless:
+        if self._homeless or any(
+            self._brokers.leader(place) == NOBODY for place in (*self._again, *self._queues)
+        ):
             self._brokers.refresh()
-        if self.under_way:
+        # An answer may have published, and so begun the next look.
+        if self.under_way and self._look is None:
             self._look = self._loop.call_later(LOOK_S, self._fail_late)
 
     def _refuse(self, waiting: Waiting, why: str, retriable: bool) -> None:

@@ -92,6 +92,9 @@ class ProduceConnection(asyncio.Protocol):
             found = list(answers(frame))
         except ValueError:
             return False
+        # An answer that leaves a batch out would leave its partition waiting for ever.
+        if len(found) != len(sent.batches) or {one.place for one in found} != {b.place for b in sent.batches}:
+            return False
         self.unanswered.popleft()
         self._answered(sent.batches, found)
         return True
