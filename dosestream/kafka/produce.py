@@ -1,20 +1,21 @@
 """Produce requests and their answers as bytes (Kafka protocol, Produce, version 7: every broker since 2.1)."""
 
+import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from struct import Struct
 from typing import Final, NamedTuple
 
 from dosestream.kafka.outgoing import Batch, Place
 
 _PRODUCE, _VERSION = 0, 7
 _ALL_REPLICAS, _NO_TEXT = -1, -1
-_HEAD: Final = Struct(">ihhi")  # size, key of the call, version, correlation
-_ASKED: Final = Struct(">hhi")  # transaction, acks, timeout in ms
-_COUNT: Final = Struct(">i")
-_BATCH: Final = Struct(">ii")  # partition, size
-_LENGTH: Final = Struct(">h")
-_STORED: Final = Struct(">ihqqq")  # partition, error, offset, time, first offset
+_HEAD: Final = struct.Struct(">ihhi")  # size, key of the call, version, correlation
+_ASKED: Final = struct.Struct(">hhi")  # transaction, acks, timeout in ms
+_COUNT: Final = struct.Struct(">i")
+_BATCH: Final = struct.Struct(">ii")  # partition, size
+_LENGTH: Final = struct.Struct(">h")
+_STORED: Final = struct.Struct(">ihqqq")  # partition, error, offset, time, first offset
+_THROTTLE: Final = 4  # the last of an answer: how long a broker holds this client back, by itself
 
 
 class Answer(NamedTuple):
@@ -25,7 +26,9 @@ class Answer(NamedTuple):
     offset: int
 
 
-def request(correlation: int, client: str, timeout_ms: int, batches: Iterable[Batch]) -> list[bytes | bytearray]:
+def request(
+    correlation: int, client: str, timeout_ms: int, batches: Iterable[Batch]
+) -> list[bytes | bytearray]:
     """The bytes of one request, in pieces; acks from all in-sync replicas."""
     topics: defaultdict[str, list[Batch]] = defaultdict(list)
     for batch in batches:
@@ -54,20 +57,32 @@ def answers(frame: bytes) -> Iterator[Answer]:
         ValueError: it is no answer to a request.
     """
     try:
-        (topics,) = _COUNT.unpack_from(frame, 4)
+        topics = _count(frame, 4)
         at = 8
         for _ in range(topics):
             (length,) = _LENGTH.unpack_from(frame, at)
+            if length < 0:
+                raise ValueError(length)
             topic = frame[at + 2 : at + 2 + length].decode()
             at += 2 + length
-            (partitions,) = _COUNT.unpack_from(frame, at)
+            partitions = _count(frame, at)
             at += 4
             for _ in range(partitions):
                 partition, code, offset, _, _ = _STORED.unpack_from(frame, at)
                 at += _STORED.size
                 yield Answer(Place(topic, partition), code, offset)
-    except Exception as error:
+        if at + _THROTTLE != len(frame):
+            raise ValueError(at)
+    except (ValueError, struct.error) as error:
         raise ValueError("no answer to a produce request") from error
+
+
+def _count(frame: bytes, at: int) -> int:
+    """How many follow; a count of fewer than none would lead back."""
+    (count,) = _COUNT.unpack_from(frame, at)
+    if count < 0:
+        raise ValueError(count)
+    return int(count)
 
 
 def _text(text: str) -> bytes:
