@@ -306,6 +306,8 @@ class LoopPublisher:
         place = batch.place
         if unanswered := batch.unanswered:
             self._queues[place].extendleft(reversed(unanswered))
+            # They are answered from there: the batch, which is out until it has rested, has none any more.
+            batch.records = []
             if alone:
                 self._alone[place] = len(unanswered)
         self._loop.call_later(REST_S, self._rested, place)
