@@ -90,6 +90,9 @@ class ProduceConnection(asyncio.Protocol):
             found = list(answers(frame))
         except ValueError:
             return False
+        # An answer that leaves a batch out would leave its partition waiting for ever.
+        if sorted(one.place for one in found) != sorted(batch.place for batch in sent.batches):
+            return False
         self.unanswered.popleft()
         self._answered(sent.batches, found)
         return True
