@@ -43,6 +43,8 @@ LOOK_S: Final = 0.1
 FORGOTTEN: Final = frozenset({45, 46, 47, 49, 59})
 # Something of the batch can never be stored: each record is tried by itself.
 NEVER_TOGETHER: Final = frozenset({2, 10, 18, 87})
+# A record that will never be stored: too large, not authorised, not valid. Anything else may pass another time.
+NEVER: Final = frozenset({10, 18, 29, 87})
 
 
 class LoopPublisher:
@@ -296,7 +298,8 @@ class LoopPublisher:
         else:
             del self._out[batch.place]
             self._identity = None
-            refused = PublishError(f"{batch.place.topic}: Kafka refuses it: {self._reason}", retriable=False)
+            said = f"{batch.place.topic}: Kafka refuses it: {self._reason}"
+            refused = PublishError(said, retriable=code not in NEVER)
             for waiting in batch.unanswered:
                 self._answer(waiting, refused)
 
