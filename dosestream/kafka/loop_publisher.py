@@ -338,7 +338,7 @@ class LoopPublisher:
                 while queue and queue[0].deadline <= now:
                     late.append(queue.popleft())
                 if not queue:
-                    del queues[place]  # type: ignore[attr-defined]
+                    del queues[place]  # type: ignore[arg-type]
         for batch in (*self._out.values(), *self._again.values()):
             late += batch.late(now)
         for place, batch in list(self._again.items()):
@@ -355,7 +355,8 @@ class LoopPublisher:
                 connection.close("no answer in time")
         if self._homeless:
             self._client.force_metadata_update()
-        if self.under_way:
+        # An answer may have published, and so begun the next look.
+        if self.under_way and self._look is None:
             self._look = self._loop.call_later(LOOK_S, self._fail_late)
 
     def _answer(self, waiting: Waiting, result: Position | PublishError) -> None:
