@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import aiokafka.errors as broker_errors
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from dosestream.kafka import security
@@ -145,7 +144,7 @@ class LoopPublisher:
             try:
                 await self._client.bootstrap()
                 break
-            except (KafkaError, OSError, TimeoutError) as error:
+            except Exception as error:  # as in _open
                 self._hear(type(error).__name__)
                 await asyncio.sleep(REST_S)
         self._flush_soon()
@@ -184,7 +183,7 @@ class LoopPublisher:
             if response.error_code:
                 raise broker_errors.for_code(response.error_code)
             self._identity = Identity(response.producer_id, response.producer_epoch)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except Exception as error:  # as in _open
             self._hear(type(error).__name__)
             await asyncio.sleep(REST_S)
         self._identifying = False
@@ -210,13 +209,11 @@ class LoopPublisher:
             return
         requests: dict[int, list[Batch]] = {}
         sizes: Counter[int] = Counter()
-        led = True
         for place in (*self._again, *self._queues):
             if place in self._out:
                 continue
             node = self._leaders.get(place, -1)
             if node < 0:
-                led = False
                 continue
             connection = self._connections.get(node)
             if connection is None:
@@ -232,8 +229,6 @@ class LoopPublisher:
             sizes[node] += len(batch.payload)
         for node, batches in requests.items():
             self._connections[node].send(batches, int(self._timeout_s * 1000))
-        if not led:
-            self._client.force_metadata_update()
 
     def _batch(self, identity: Identity, place: Place) -> Batch:
         queue = self._queues[place]
@@ -258,12 +253,13 @@ class LoopPublisher:
         """Connect to a broker."""
         broker = self._client.cluster.broker_metadata(node)
         try:
-            if broker is not None:
-                self._connections[node] = await open_connection(
-                    *(self._loop, broker.host, broker.port, int(self._timeout_s * 1000), self._access),
-                    *(self._sent_back, lambda connection, reason: self._lost(node, connection, reason)),
-                )
-        except (KafkaError, OSError, TimeoutError) as error:
+            if broker is None:
+                raise broker_errors.BrokerNotAvailableError
+            self._connections[node] = await open_connection(
+                *(self._loop, broker.host, broker.port, int(self._timeout_s * 1000), self._access),
+                *(self._sent_back, lambda connection, reason: self._lost(node, connection, reason)),
+            )
+        except Exception as error:  # aiokafka also fails with what is no KafkaError
             self._hear(type(error).__name__)
             self._client.force_metadata_update()
             await asyncio.sleep(REST_S)
@@ -353,7 +349,7 @@ class LoopPublisher:
         for connection in list(self._connections.values()):
             if connection.unanswered and connection.unanswered[0].at + self._timeout_s <= now:
                 connection.close("no answer in time")
-        if self._homeless:
+        if self._homeless or any(self._leaders.get(place, -1) < 0 for place in (*self._again, *self._queues)):
             self._client.force_metadata_update()
         # An answer may have published, and so begun the next look.
         if self.under_way and self._look is None:

@@ -1,0 +1,492 @@
+"""What the loop's publisher does when brokers fail: a table of faults, and any sequence of them."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from publisher_contract import Result, left_over
+from scripted_broker import METADATA, PARTITIONS, Cluster, Fault, Said, scripted
+
+from dosestream.kafka.loop_publisher import LoopPublisher
+from dosestream.kafka.outgoing import Batch, Place
+from dosestream.kafka.publisher import Position, Publication
+
+TOPIC = "loop"
+COUNT = 24
+
+
+def record(number: int, topic: str = TOPIC) -> Publication:
+    return Publication(topic, b"key %d" % number, b"value %d" % number, [("ce_id", b"%d" % number)])
+
+
+class Told:
+    """The answers to each record."""
+
+    def __init__(self, publisher: LoopPublisher) -> None:
+        self.publisher = publisher
+        self.results: dict[int, list[Result]] = {}
+
+    def publish(self, *numbers: int, topic: str = TOPIC) -> None:
+        for number in numbers:
+            heard = self.results.setdefault(number, [])
+            self.publisher.publish(record(number, topic), heard.append)
+
+    async def all(self) -> None:
+        while self.publisher.under_way:
+            await asyncio.sleep(0.005)
+
+    def of(self, number: int) -> Result:
+        """Its one answer."""
+        (result,) = self.results[number]
+        return result
+
+    @property
+    def outcomes(self) -> set[str]:
+        return {outcome(self.of(number)) for number in self.results}
+
+
+def outcome(result: Result) -> str:
+    if isinstance(result, Position):
+        return "stored"
+    return "again" if result.retriable else "never"
+
+
+def positions_hold(told: Told, cluster: Cluster) -> None:
+    """Every position is that of its record."""
+    for number in told.results:
+        result = told.of(number)
+        if isinstance(result, Position):
+            log = cluster.logs[Place(TOPIC, result.partition)].records
+            assert log[result.offset] == record(number)
+
+
+async def works_again(told: Told, cluster: Cluster) -> None:
+    """A record of every partition is stored, now that nothing fails: at most what is under way goes wrong."""
+    for number in range(1000, 1000 + 4 * PARTITIONS):
+        for attempt in range(4):
+            told.publish(number + 100 * attempt)
+            await told.all()
+            if outcome(told.of(number + 100 * attempt)) == "stored":
+                break
+        else:
+            raise AssertionError(told.of(number))
+        if number == 1000 + PARTITIONS:
+            break
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(test)
+    # What a failed batch held is held no longer.
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Batch)]
+
+
+Act = Callable[[Cluster], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Faults, and what is to be heard.
+
+    Attributes:
+        faults: of the first produce requests; `all_the_time`: of every one, until nothing fails any more.
+        heard: the answers that records may get.
+        most: times that a record may be stored.
+    """
+
+    faults: tuple[Fault, ...]
+    heard: frozenset[str] = frozenset({"stored"})
+    most: int = 1
+    all_the_time: bool = False
+
+
+STORED, AGAIN, NEVER = frozenset({"stored"}), frozenset({"again"}), frozenset({"never"})
+ONCE, TWICE = 1, 2
+
+CASES = {
+    "a leader that is none, once": Case((Fault(6),)),
+    "an unknown partition, once": Case((Fault(3),)),
+    "too few replicas, three times": Case((Fault(19),) * 3),
+    "too few replicas after it was appended": Case((Fault(20, stores=True),)),
+    "too few replicas after it was appended, three times": Case((Fault(20, stores=True),) * 3),
+    "a timeout of what is stored": Case((Fault(7, stores=True),)),
+    "a timeout of what is not stored": Case((Fault(7),)),
+    "a disk that fails": Case((Fault(56),)),
+    "closed before it is stored": Case((Fault(said=Said.NOTHING, closes=True),)),
+    "closed after it is stored": Case((Fault(said=Said.NOTHING, closes=True, stores=True),)),
+    "closed after it is stored, three times": Case((Fault(said=Said.NOTHING, closes=True, stores=True),) * 3),
+    "closed after the answer": Case((Fault(closes=True, stores=True),)),
+    "half an answer, then closed": Case((Fault(said=Said.HALF, closes=True, stores=True),)),
+    "garbage after it is stored": Case((Fault(said=Said.GARBAGE, stores=True),)),
+    "garbage before it is stored": Case((Fault(said=Said.GARBAGE),)),
+    "another's answer": Case((Fault(said=Said.OTHER_CORRELATION, stores=True),)),
+    "an answer that leaves every partition out": Case((Fault(said=Said.NO_PARTITIONS, stores=True),)),
+    "an answer about other partitions": Case((Fault(said=Said.OTHER_PARTITIONS, stores=True),)),
+    # The time of the records and the patience with a request are one: they may fail, and may be stored all the same.
+    "no answer, nothing stored": Case((Fault(said=Said.NOTHING),), STORED | AGAIN),
+    "no answer, but stored": Case((Fault(said=Said.NOTHING, stores=True),), STORED | AGAIN),
+    "half an answer, then silence": Case((Fault(said=Said.HALF, stores=True),), STORED | AGAIN),
+    "other sequences known": Case((Fault(45),)),
+    "another epoch known": Case((Fault(47),)),
+    "a producer unknown": Case((Fault(59),)),
+    # What became of it before cannot be known under another identity.
+    "other sequences known, after it was stored": Case((Fault(7, stores=True), Fault(45)), STORED, TWICE),
+    "a producer unknown, after it was stored": Case((Fault(20, stores=True), Fault(59)), STORED, TWICE),
+    "a batch too large, once": Case((Fault(10),)),
+    "a corrupt batch, once": Case((Fault(2),)),
+    "too few replicas all the time": Case((Fault(19),), AGAIN, all_the_time=True),
+    "appended, but too few replicas, all the time": Case((Fault(20, stores=True),), AGAIN, all_the_time=True),
+    "closed all the time": Case((Fault(said=Said.NOTHING, closes=True),), AGAIN, all_the_time=True),
+    "garbage all the time": Case((Fault(said=Said.GARBAGE),), AGAIN, all_the_time=True),
+    "too large all the time": Case((Fault(10),), NEVER, all_the_time=True),
+    "not authorised all the time": Case((Fault(29),), NEVER, all_the_time=True),
+    "no valid record all the time": Case((Fault(87),), NEVER, all_the_time=True),
+    "sequences unknown all the time": Case((Fault(45),), AGAIN, all_the_time=True),
+    "an error that nobody knows, all the time": Case((Fault(-1),), AGAIN, all_the_time=True),
+    "no right to be idempotent, all the time": Case((Fault(31),), AGAIN, all_the_time=True),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_fault_ends_in_one_answer_to_each_record_and_then_it_works_again(case: Case) -> None:
+    async def publish() -> None:
+        async with scripted() as cluster:
+            cluster.faults.extend(case.faults * (1000 if case.all_the_time else 1))
+            publisher = LoopPublisher(cluster.settings, asyncio.get_running_loop())
+            told = Told(publisher)
+            told.publish(*range(COUNT))
+            await told.all()
+            assert told.outcomes <= case.heard, told.results
+            assert max(cluster.copies(record(number)) for number in range(COUNT)) <= case.most
+            cluster.faults.clear()
+            await works_again(told, cluster)
+            await publisher.close()
+            assert publisher.under_way == 0
+            positions_hold(told, cluster)
+            assert left_over() == []
+
+    run(publish())
+
+
+async def known(cluster: Cluster, told: Told) -> None:
+    """The publisher knows the topic's leaders."""
+    told.publish(-1)
+    await told.all()
+    assert told.outcomes == {"stored"}
+
+
+async def leader_moves(cluster: Cluster, told: Told) -> None:
+    await known(cluster, told)
+    cluster.lead(2)
+    told.publish(*range(COUNT))
+    await told.all()
+
+
+async def leader_moves_from_a_broker_that_goes(cluster: Cluster, told: Told) -> None:
+    await known(cluster, told)
+    told.publish(*range(COUNT))
+    cluster.lead(2)
+    await cluster.brokers[0].go()
+    await told.all()
+
+
+async def leader_moves_with_a_batch_that_it_has(cluster: Cluster, told: Told) -> None:
+    await known(cluster, told)
+    cluster.faults += [Fault(said=Said.NOTHING, closes=True, stores=True)] * PARTITIONS
+    told.publish(*range(COUNT))
+    while cluster.faults:
+        await asyncio.sleep(0)
+        if cluster.copies(record(0)):
+            cluster.lead(2)
+            cluster.faults.clear()
+    await told.all()
+
+
+async def broker_comes_late(cluster: Cluster, told: Told) -> None:
+    told.publish(*range(COUNT))
+    await asyncio.sleep(0.05)
+    for one in cluster.brokers:
+        await one.come()
+    await told.all()
+
+
+async def broker_goes_and_comes_back(cluster: Cluster, told: Told) -> None:
+    await known(cluster, told)
+    await cluster.brokers[0].go()
+    told.publish(*range(COUNT))
+    await asyncio.sleep(0.05)
+    await cluster.brokers[0].come()
+    await told.all()
+
+
+async def nobody_leads_for_a_while(cluster: Cluster, told: Told) -> None:
+    await known(cluster, told)
+    cluster.lead(-1)
+    cluster.faults.append(Fault(6))
+    told.publish(*range(COUNT))
+    await asyncio.sleep(0.15)
+    cluster.lead(1)
+    await told.all()
+
+
+async def hung_up_after_the_greeting(cluster: Cluster, told: Told) -> None:
+    cluster.hangs_up_after_versions = 3
+    told.publish(*range(COUNT))
+    await told.all()
+
+
+async def broker_goes_with_requests_under_way(cluster: Cluster, told: Told) -> None:
+    await known(cluster, told)
+    cluster.faults += [Fault(said=Said.NOTHING, stores=True)]
+    told.publish(*range(COUNT))
+    while cluster.faults:
+        await asyncio.sleep(0)
+    await cluster.brokers[0].go()
+    await cluster.brokers[0].come()
+    await told.all()
+
+
+HAPPENINGS: dict[str, tuple[Callable[[Cluster, Told], Awaitable[None]], bool]] = {
+    "the leader moves": (leader_moves, True),
+    "the leader goes, another leads": (leader_moves_from_a_broker_that_goes, True),
+    "the leader moves, the new one has the batch": (leader_moves_with_a_batch_that_it_has, True),
+    "the broker comes late": (broker_comes_late, False),
+    "the broker goes and comes back": (broker_goes_and_comes_back, True),
+    "nobody leads for a while": (nobody_leads_for_a_while, True),
+    "the broker hangs up after its greeting": (hung_up_after_the_greeting, True),
+    "the broker goes with requests under way": (broker_goes_with_requests_under_way, True),
+}
+
+
+@pytest.mark.parametrize(("happens", "there"), HAPPENINGS.values(), ids=HAPPENINGS.keys())
+def test_every_record_is_stored_once_when(
+    happens: Callable[[Cluster, Told], Awaitable[None]], there: bool
+) -> None:
+    async def publish() -> None:
+        async with scripted(2, there=there) as cluster:
+            patient = replace(cluster.settings, delivery_timeout_ms=2000)
+            publisher = LoopPublisher(patient, asyncio.get_running_loop())
+            told = Told(publisher)
+            await happens(cluster, told)
+            assert told.outcomes == {"stored"}, told.results
+            assert {cluster.copies(record(number)) for number in range(COUNT)} == {1}
+            await works_again(told, cluster)
+            await publisher.close()
+            positions_hold(told, cluster)
+            assert left_over() == []
+
+    run(publish())
+
+
+def test_records_that_no_partition_takes_fail_for_ever_and_their_neighbours_are_stored() -> None:
+    async def publish() -> None:
+        async with scripted() as cluster:
+            cluster.poison = {record(number).key for number in (3, 4, 17)}
+            publisher = LoopPublisher(
+                replace(cluster.settings, delivery_timeout_ms=5000), asyncio.get_running_loop()
+            )
+            told = Told(publisher)
+            told.publish(*range(COUNT))
+            await publisher.close()
+            found = {number: outcome(told.of(number)) for number in range(COUNT)}
+            assert found == {number: "never" if number in (3, 4, 17) else "stored" for number in range(COUNT)}
+            assert [cluster.copies(record(n)) for n in range(COUNT)] == [
+                int(found[n] == "stored") for n in found
+            ]
+            positions_hold(told, cluster)
+
+    run(publish())
+
+
+def test_records_too_many_for_one_batch_are_stored_one_by_one() -> None:
+    async def publish() -> None:
+        async with scripted() as cluster:
+            cluster.most = 1
+            publisher = LoopPublisher(
+                replace(cluster.settings, delivery_timeout_ms=5000), asyncio.get_running_loop()
+            )
+            told = Told(publisher)
+            told.publish(*range(COUNT))
+            await publisher.close()
+            assert told.outcomes == {"stored"}
+            assert {cluster.copies(record(number)) for number in range(COUNT)} == {1}
+
+    run(publish())
+
+
+def test_a_topic_that_is_forbidden_fails_for_ever_until_it_is_allowed_and_another_is_not_held_up() -> None:
+    async def publish() -> None:
+        async with scripted() as cluster:
+            cluster.forbidden = {"closed"}
+            publisher = LoopPublisher(cluster.settings, asyncio.get_running_loop())
+            told = Told(publisher)
+            told.publish(1, 2, topic="closed")
+            told.publish(3)
+            await told.all()
+            assert [outcome(told.of(number)) for number in (1, 2, 3)] == ["never", "never", "stored"]
+            cluster.forbidden = set()
+            told.publish(4, topic="closed")
+            await publisher.close()
+            assert outcome(told.of(4)) == "stored"
+
+    run(publish())
+
+
+@pytest.mark.parametrize("leader", [-1, 9], ids=["nobody leads", "one leads that is no broker"])
+def test_a_publisher_that_waits_for_a_leader_neither_asks_nor_turns_without_rest(leader: int) -> None:
+    async def publish() -> None:
+        async with scripted() as cluster:
+            loop = asyncio.get_running_loop()
+            publisher = LoopPublisher(cluster.settings, loop)
+            told = Told(publisher)
+            await known(cluster, told)
+            cluster.lead(leader)
+            cluster.faults.append(Fault(6))
+            asked = cluster.asked[METADATA]
+            turns, call_soon = [0], loop.call_soon
+
+            def counted(*args: Any, **named: Any) -> asyncio.Handle:
+                turns[0] += 1
+                return call_soon(*args, **named)
+
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(loop, "call_soon", counted)
+                told.publish(*range(COUNT))
+                await told.all()
+            assert {outcome(told.of(number)) for number in range(COUNT)} == {"again"}
+            # Ten times a second it may.
+            assert 0 < cluster.asked[METADATA] - asked < 20
+            assert turns[0] < 2000
+            cluster.lead(1)
+            await works_again(told, cluster)
+            await publisher.close()
+
+    run(publish())
+
+
+def test_answers_that_publish_again_while_the_broker_is_away_start_no_more_timers() -> None:
+    async def publish() -> None:
+        async with scripted(there=False) as cluster:
+            loop = asyncio.get_running_loop()
+            publisher = LoopPublisher(replace(cluster.settings, delivery_timeout_ms=100), loop)
+            generations, timers, call_later = [0], [0], loop.call_later
+
+            def counted(*args: Any, **named: Any) -> asyncio.TimerHandle:
+                timers[0] += getattr(args[1], "__self__", None) is publisher
+                return call_later(*args, **named)
+
+            def again(_: Result) -> None:
+                generations[0] += 1
+                if generations[0] < 8:
+                    publisher.publish(record(generations[0]), again)
+
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(loop, "call_later", counted)
+                publisher.publish(record(0), again)
+                await publisher.close()
+            assert generations[0] == 8
+            # One looks for what is late, at most three times before each answer.
+            assert timers[0] <= 3 * 8
+
+    run(publish())
+
+
+def test_what_waits_beyond_the_bound_is_refused_for_now_and_taken_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dosestream.kafka.loop_publisher.QUEUED_BYTES", 0)
+
+    async def publish() -> None:
+        async with scripted(there=False) as cluster:
+            small = replace(cluster.settings, max_message_bytes=1000)
+            publisher = LoopPublisher(small, asyncio.get_running_loop())
+            heard: list[Result] = []
+            large = Publication(TOPIC, b"k", b"x" * (small.max_record_bytes // 2), [])
+            for _ in range(12):
+                publisher.publish(large, heard.append)
+            await asyncio.sleep(0)
+            refused = len(heard)
+            assert 0 < refused < 12
+            assert {outcome(result) for result in heard} == {"again"}
+            await cluster.brokers[0].come()
+            while publisher.under_way:
+                await asyncio.sleep(0.005)
+            publisher.publish(large, heard.append)
+            await publisher.close()
+            assert [outcome(result) for result in heard[refused:]] == ["stored"] * (13 - refused)
+
+    run(publish())
+
+
+def test_a_broker_that_is_away_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "dosestream")
+
+    async def publish() -> None:
+        async with scripted() as cluster:
+            publisher = LoopPublisher(cluster.settings, asyncio.get_running_loop())
+            told = Told(publisher)
+            await known(cluster, told)
+            await cluster.brokers[0].go()
+            told.publish(*range(COUNT))
+            await told.all()
+            await cluster.brokers[0].come()
+            await works_again(told, cluster)
+            await publisher.close()
+
+    run(publish())
+    said = [one.getMessage() for one in caplog.records if one.name == "dosestream.kafka.loop_publisher"]
+    assert len(said) == 1
+    assert "does not answer" in said[0]
+
+
+FORGETFUL = frozenset({10, 45, 59})
+faults = st.builds(
+    Fault,
+    st.sampled_from([0, 0, 6, 7, 10, 19, 20, 45, 56, 59]),
+    st.booleans(),
+    st.sampled_from([Said.ANSWER, Said.ANSWER, *(said for said in Said if said is not Said.NOTHING)]),
+    st.booleans(),
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(faults, max_size=8),
+    st.lists(st.tuples(st.integers(1, 6), st.integers(0, 4)), min_size=1, max_size=5),
+)
+def test_after_any_faults_every_record_has_one_answer_and_what_is_stored_is_there(
+    befall: list[Fault], batches: list[tuple[int, int]]
+) -> None:
+    async def publish() -> None:
+        async with scripted(2) as cluster:
+            cluster.faults.extend(befall)
+            publisher = LoopPublisher(
+                replace(cluster.settings, delivery_timeout_ms=200), asyncio.get_running_loop()
+            )
+            told = Told(publisher)
+            number = 0
+            for count, turns in batches:
+                told.publish(*range(number, number + count))
+                number += count
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            await told.all()
+            cluster.faults.clear()
+            await works_again(told, cluster)
+            await publisher.close()
+            positions_hold(told, cluster)
+            copies = {n: cluster.copies(record(n)) for n in range(number)}
+            # Under one identity nothing is there twice, however often it is sent.
+            late = any(outcome(told.of(n)) == "again" for n in range(number))
+            if not late and not any(fault.code in FORGETFUL for fault in befall):
+                assert set(copies.values()) <= {1}
+            assert all(copies[n] for n in range(number) if outcome(told.of(n)) == "stored")
+            assert left_over() == []
+
+    run(publish())
