@@ -167,7 +167,8 @@ class Cluster:
             return TOO_LARGE, -1
         if any(record.key in self.poison for record in found):
             return INVALID_RECORD, -1
-        if fault.stores or not (fault.code or fault.said is not Said.ANSWER or fault.closes):
+        # No broker says that it stored what it did not.
+        if fault.stores or (fault.code == 0 and fault.said is Said.ANSWER):
             code, offset = self.logs[place].append(batch, found)
             return (fault.code, -1) if fault.code else (code, offset)
         return fault.code, -1

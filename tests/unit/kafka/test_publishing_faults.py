@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from publisher_contract import Result, left_over
 from scripted_broker import METADATA, PARTITIONS, Cluster, Fault, Said, scripted
@@ -455,7 +455,7 @@ faults = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     st.lists(faults, max_size=8),
     st.lists(st.tuples(st.integers(1, 6), st.integers(0, 4)), min_size=1, max_size=5),
