@@ -101,6 +101,7 @@ class Cluster:
     Attributes:
         logs: by partition.
         faults: of the next produce requests, one each.
+        others: the same of the next requests with another call's number; nothing is stored there.
         forbidden: topics that nobody may see, or write to.
         poison: keys of records that no partition takes.
         most: records of a batch that is not too large.
@@ -112,12 +113,12 @@ class Cluster:
         self.topics: set[str] = set()
         self.leaders: dict[Place, int] = {}
         self.faults: deque[Fault] = deque()
+        self.others: defaultdict[int, deque[Fault]] = defaultdict(deque)
         self.forbidden: set[str] = set()
         self.poison: set[bytes] = set()
         self.most = 1 << 30
         self.asked: Counter[int] = Counter()
         self.producers = 0
-        self.hangs_up_after_versions = 0
         self.brokers = [Broker(self, number) for number in range(1, nodes + 1)]
 
     @property
@@ -231,12 +232,11 @@ class Broker:
         frame = BytesIO(await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big")))
         call, _, correlation, _ = RequestHeader_v1.SCHEMA.decode(frame)
         self.cluster.asked[call] += 1
-        fault = Fault()
-        if call == PRODUCE:
-            fault = self.cluster.faults.popleft() if self.cluster.faults else fault
-            response = self._produce(frame, fault)
-        else:
-            response = OTHERS[call](self.cluster, frame)
+        faults = self.cluster.faults if call == PRODUCE else self.cluster.others[call]
+        fault = faults.popleft() if faults else Fault()
+        response = (
+            self._produce(frame, fault) if call == PRODUCE else OTHERS[call](self.cluster, frame, fault)
+        )
         said = correlation.to_bytes(4, "big") + response.encode()
         if fault.said is Said.OTHER_CORRELATION:
             said = (correlation + 1).to_bytes(4, "big") + said[4:]
@@ -248,9 +248,6 @@ class Broker:
         if fault.said is not Said.NOTHING:
             writer.write(whole)
             await writer.drain()
-        if call == API_VERSIONS and self.cluster.hangs_up_after_versions:
-            self.cluster.hangs_up_after_versions -= 1
-            return False
         if fault.said in (Said.NOTHING, Said.HALF) and not fault.closes:
             await reader.read()
             return False
@@ -268,21 +265,21 @@ class Broker:
         return ProduceResponse_v7([] if fault.said is Said.NO_PARTITIONS else topics, 0)
 
 
-def _versions(_: Cluster, __: BytesIO) -> Any:
-    return ApiVersionResponse_v0(0, VERSIONS)
+def _versions(_: Cluster, __: BytesIO, fault: Fault) -> Any:
+    return ApiVersionResponse_v0(fault.code, VERSIONS)
 
 
-def _metadata(cluster: Cluster, frame: BytesIO) -> Any:
+def _metadata(cluster: Cluster, frame: BytesIO, _: Fault) -> Any:
     return cluster.metadata(MetadataRequest_v1.decode(frame).topics)
 
 
-def _identity(cluster: Cluster, frame: BytesIO) -> Any:
+def _identity(cluster: Cluster, frame: BytesIO, fault: Fault) -> Any:
     InitProducerIdRequest_v0.decode(frame)
     cluster.producers += 1
-    return InitProducerIdResponse_v0(0, 0, cluster.producers, 0)
+    return InitProducerIdResponse_v0(0, fault.code, -1 if fault.code else cluster.producers, 0)
 
 
-OTHERS: Final[dict[int, Callable[[Cluster, BytesIO], Any]]] = {
+OTHERS: Final[dict[int, Callable[[Cluster, BytesIO, Fault], Any]]] = {
     API_VERSIONS: _versions,
     METADATA: _metadata,
     INIT_PRODUCER_ID: _identity,

@@ -38,6 +38,8 @@ QUEUED_BYTES: Final = 256 << 20
 # After an error a partition rests; and so often late records are looked for.
 REST_S: Final = 0.1
 LOOK_S: Final = 0.1
+# Whoever does not answer what is not a record is given up in this part of a record's time: another may answer.
+GREETING: Final = 1 / 3
 # The broker has met other numbers from this producer: it begins anew under another identity.
 FORGOTTEN: Final = frozenset({45, 46, 47, 49, 59})
 # Something of the batch can never be stored: each record is tried by itself.
@@ -62,6 +64,7 @@ class LoopPublisher:
         self._loop = loop
         self._address = kafka.bootstrap
         self._timeout_s = kafka.delivery_timeout_ms / 1000
+        self._greeting_ms = int(kafka.delivery_timeout_ms * GREETING)
         self._largest = kafka.max_record_bytes
         self._most_queued = max(QUEUED_BYTES, 4 * kafka.max_record_bytes)
         self._access = _access(kafka)
@@ -69,7 +72,7 @@ class LoopPublisher:
             loop=loop,
             bootstrap_servers=kafka.bootstrap,
             client_id=CLIENT,
-            request_timeout_ms=kafka.delivery_timeout_ms,
+            request_timeout_ms=self._greeting_ms,
             **self._access,
         )
         self._client.cluster.add_listener(self._learn)
@@ -256,7 +259,7 @@ class LoopPublisher:
             if broker is None:
                 raise broker_errors.BrokerNotAvailableError
             self._connections[node] = await open_connection(
-                *(self._loop, broker.host, broker.port, int(self._timeout_s * 1000), self._access),
+                *(self._loop, broker.host, broker.port, self._greeting_ms, self._access),
                 *(self._sent_back, lambda connection, reason: self._lost(node, connection, reason)),
             )
         except Exception as error:  # aiokafka also fails with what is no KafkaError

@@ -8,16 +8,31 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from publisher_contract import Result, left_over
-from scripted_broker import METADATA, PARTITIONS, Cluster, Fault, Said, scripted
+from scripted_broker import (
+    API_VERSIONS,
+    INIT_PRODUCER_ID,
+    METADATA,
+    PARTITIONS,
+    Cluster,
+    Fault,
+    Said,
+    scripted,
+)
 
 from dosestream.kafka.loop_publisher import LoopPublisher
 from dosestream.kafka.outgoing import Batch, Place
 from dosestream.kafka.publisher import Position, Publication
 
+# Seconds of waiting for brokers that do not answer.
+pytestmark = pytest.mark.slow
+
 TOPIC = "loop"
+GARBAGE, MUTE = Fault(said=Said.GARBAGE), Fault(said=Said.NOTHING)
+HANGS_UP, HUNG_UP = Fault(closes=True), Fault(said=Said.NOTHING, closes=True)
 COUNT = 24
 
 
@@ -66,6 +81,9 @@ def positions_hold(told: Told, cluster: Cluster) -> None:
             assert log[result.offset] == record(number)
 
 
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
+
 async def works_again(told: Told, cluster: Cluster) -> None:
     """A record of every partition is stored, now that nothing fails: at most what is under way goes wrong."""
     for number in range(1000, 1000 + 4 * PARTITIONS):
@@ -80,8 +98,9 @@ async def works_again(told: Told, cluster: Cluster) -> None:
             break
 
 
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
+def run(test: Coroutine[Any, Any, None], new_loop: NewLoop = asyncio.new_event_loop) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(test)
     # What a failed batch held is held no longer.
     gc.collect()
     assert not [one for one in gc.get_objects() if isinstance(one, Batch)]
@@ -171,7 +190,8 @@ def test_a_fault_ends_in_one_answer_to_each_record_and_then_it_works_again(case:
             positions_hold(told, cluster)
             assert left_over() == []
 
-    run(publish())
+    # As ingest runs.
+    run(publish(), uvloop.new_event_loop)
 
 
 async def known(cluster: Cluster, told: Told) -> None:
@@ -225,6 +245,14 @@ async def broker_goes_and_comes_back(cluster: Cluster, told: Told) -> None:
     await told.all()
 
 
+async def leader_moves_and_a_broker_does_not_say_where_to(cluster: Cluster, told: Told) -> None:
+    await known(cluster, told)
+    cluster.lead(2)
+    cluster.others[METADATA].append(MUTE)
+    told.publish(*range(COUNT))
+    await told.all()
+
+
 async def nobody_leads_for_a_while(cluster: Cluster, told: Told) -> None:
     await known(cluster, told)
     cluster.lead(-1)
@@ -232,12 +260,6 @@ async def nobody_leads_for_a_while(cluster: Cluster, told: Told) -> None:
     told.publish(*range(COUNT))
     await asyncio.sleep(0.15)
     cluster.lead(1)
-    await told.all()
-
-
-async def hung_up_after_the_greeting(cluster: Cluster, told: Told) -> None:
-    cluster.hangs_up_after_versions = 3
-    told.publish(*range(COUNT))
     await told.all()
 
 
@@ -256,10 +278,13 @@ HAPPENINGS: dict[str, tuple[Callable[[Cluster, Told], Awaitable[None]], bool]] =
     "the leader moves": (leader_moves, True),
     "the leader goes, another leads": (leader_moves_from_a_broker_that_goes, True),
     "the leader moves, the new one has the batch": (leader_moves_with_a_batch_that_it_has, True),
+    "the leader moves, and a broker does not say where to": (
+        leader_moves_and_a_broker_does_not_say_where_to,
+        True,
+    ),
     "the broker comes late": (broker_comes_late, False),
     "the broker goes and comes back": (broker_goes_and_comes_back, True),
     "nobody leads for a while": (nobody_leads_for_a_while, True),
-    "the broker hangs up after its greeting": (hung_up_after_the_greeting, True),
     "the broker goes with requests under way": (broker_goes_with_requests_under_way, True),
 }
 
@@ -279,6 +304,59 @@ def test_every_record_is_stored_once_when(
             await works_again(told, cluster)
             await publisher.close()
             positions_hold(told, cluster)
+            assert left_over() == []
+
+    run(publish())
+
+
+BEGINNINGS = {
+    "hung up after the greeting": (API_VERSIONS, [HANGS_UP] * 3),
+    "hung up before the greeting": (API_VERSIONS, [HUNG_UP] * 3),
+    "garbage for a greeting": (API_VERSIONS, [GARBAGE] * 3),
+    "another's greeting": (API_VERSIONS, [Fault(said=Said.OTHER_CORRELATION)] * 3),
+    "the second connection is not greeted": (API_VERSIONS, [Fault(), HUNG_UP, HUNG_UP]),
+    "the third connection is given garbage": (API_VERSIONS, [Fault(), Fault(), GARBAGE]),
+    "no metadata, hung up": (METADATA, [HUNG_UP] * 3),
+    "no metadata": (METADATA, [MUTE]),
+    "garbage for metadata": (METADATA, [GARBAGE] * 3),
+    "half of the metadata": (METADATA, [Fault(said=Said.HALF, closes=True)] * 3),
+    "no coordinator for an identity": (INIT_PRODUCER_ID, [Fault(15)] * 3),
+    "no identity, hung up": (INIT_PRODUCER_ID, [HUNG_UP] * 3),
+    "no identity": (INIT_PRODUCER_ID, [MUTE]),
+    "garbage for an identity": (INIT_PRODUCER_ID, [GARBAGE] * 3),
+}
+
+
+@pytest.mark.parametrize(("call", "befall"), BEGINNINGS.values(), ids=BEGINNINGS.keys())
+def test_a_publisher_gets_over_a_broken_beginning(call: int, befall: list[Fault]) -> None:
+    async def publish() -> None:
+        async with scripted() as cluster:
+            cluster.others[call].extend(befall)
+            patient = replace(cluster.settings, delivery_timeout_ms=1500)
+            publisher = LoopPublisher(patient, asyncio.get_running_loop())
+            told = Told(publisher)
+            told.publish(*range(COUNT))
+            await told.all()
+            assert not cluster.others[call]
+            assert told.outcomes == {"stored"}
+            await publisher.close()
+            positions_hold(told, cluster)
+            assert left_over() == []
+
+    run(publish())
+
+
+@pytest.mark.parametrize("call", [API_VERSIONS, INIT_PRODUCER_ID], ids=["its greeting", "who we are"])
+def test_a_publisher_closes_while_a_broker_does_not_answer(call: int) -> None:
+    async def publish() -> None:
+        async with scripted() as cluster:
+            cluster.others[call].append(MUTE)
+            publisher = LoopPublisher(cluster.settings, asyncio.get_running_loop())
+            while not cluster.asked[call]:
+                if call == INIT_PRODUCER_ID and not publisher.under_way:
+                    publisher.publish(record(0), lambda _: None)
+                await asyncio.sleep(0.005)
+            await publisher.close()
             assert left_over() == []
 
     run(publish())
