@@ -104,6 +104,7 @@ class Cluster:
         others: the same of the next requests with another call's number; nothing is stored there.
         forbidden: topics that nobody may see, or write to.
         poison: keys of records that no partition takes.
+        deaf: nodes that take connections and answer nothing.
         most: records of a batch that is not too large.
         asked: how often, by the call's number.
     """
@@ -116,6 +117,7 @@ class Cluster:
         self.others: defaultdict[int, deque[Fault]] = defaultdict(deque)
         self.forbidden: set[str] = set()
         self.poison: set[bytes] = set()
+        self.deaf: set[int] = set()
         self.most = 1 << 30
         self.asked: Counter[int] = Counter()
         self.producers = 0
@@ -231,6 +233,9 @@ class Broker:
         """One request; whether there may be another."""
         frame = BytesIO(await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big")))
         call, _, correlation, _ = RequestHeader_v1.SCHEMA.decode(frame)
+        if self.node in self.cluster.deaf:
+            await reader.read()
+            return False
         self.cluster.asked[call] += 1
         faults = self.cluster.faults if call == PRODUCE else self.cluster.others[call]
         fault = faults.popleft() if faults else Fault()

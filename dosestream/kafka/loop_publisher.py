@@ -79,6 +79,8 @@ class LoopPublisher:
         self._partitions: dict[str, int] = {}
         self._leaders: dict[Place, int] = {}
         self._identity: Identity | None = None
+        # Partitions that go on under the next identity; the others keep this one until it is there.
+        self._given_up: set[Place] = set()
         self._homeless: defaultdict[str, deque[Waiting]] = defaultdict(deque)
         self._queues: defaultdict[Place, deque[Waiting]] = defaultdict(deque)
         self._queued_bytes = 0
@@ -186,6 +188,7 @@ class LoopPublisher:
             if response.error_code:
                 raise broker_errors.for_code(response.error_code)
             self._identity = Identity(response.producer_id, response.producer_epoch)
+            self._given_up.clear()
         except Exception as error:  # as in _open
             self._hear(type(error).__name__)
             await asyncio.sleep(REST_S)
@@ -205,15 +208,16 @@ class LoopPublisher:
         if not (self._queues or self._again):
             return
         identity = self._identity
+        wanted = identity is None or self._given_up
+        if wanted and not self._identifying and self._client.cluster.brokers():
+            self._identifying = True
+            self._start(self._identify())
         if identity is None:
-            if not self._identifying and self._client.cluster.brokers():
-                self._identifying = True
-                self._start(self._identify())
             return
         requests: dict[int, list[Batch]] = {}
         sizes: Counter[int] = Counter()
         for place in (*self._again, *self._queues):
-            if place in self._out:
+            if place in self._out or place in self._given_up:
                 continue
             node = self._leaders.get(place, -1)
             if node < 0:
@@ -296,7 +300,7 @@ class LoopPublisher:
             self._rest(batch)
         else:
             del self._out[batch.place]
-            self._identity = None
+            self._given_up.add(batch.place)
             said = f"{batch.place.topic}: Kafka refuses it: {self._reason}"
             refused = PublishError(said, retriable=code not in NEVER)
             for waiting in batch.unanswered:
@@ -304,8 +308,8 @@ class LoopPublisher:
 
     def _unpack(self, batch: Batch, *, alone: bool) -> None:
         """Its records wait again, for a batch of another identity."""
-        self._identity = None
         place = batch.place
+        self._given_up.add(place)
         if unanswered := batch.unanswered:
             self._queues[place].extendleft(reversed(unanswered))
             # They are answered from there: the batch, which is out until it has rested, has none any more.
@@ -320,7 +324,7 @@ class LoopPublisher:
             self._again[batch.place] = batch
         else:
             # Whether it is stored is not known: its numbers cannot be counted on from.
-            self._identity = None
+            self._given_up.add(batch.place)
         self._loop.call_later(REST_S, self._rested, batch.place)
 
     def _rested(self, place: Place) -> None:
@@ -343,7 +347,7 @@ class LoopPublisher:
         for place, batch in list(self._again.items()):
             if not batch.unanswered:
                 del self._again[place]
-                self._identity = None
+                self._given_up.add(place)
         for waiting in late:
             topic = waiting.record.topic
             self._answer(

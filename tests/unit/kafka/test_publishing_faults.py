@@ -25,6 +25,7 @@ from scripted_broker import (
 
 from dosestream.kafka.loop_publisher import LoopPublisher
 from dosestream.kafka.outgoing import Batch, Place
+from dosestream.kafka.partitioning import partition_of
 from dosestream.kafka.publisher import Position, Publication
 
 # Seconds of waiting for brokers that do not answer.
@@ -358,6 +359,33 @@ def test_a_publisher_closes_while_a_broker_does_not_answer(call: int) -> None:
                 await asyncio.sleep(0.005)
             await publisher.close()
             assert left_over() == []
+
+    run(publish())
+
+
+def test_a_broker_that_answers_nothing_holds_up_no_other_brokers_partitions() -> None:
+    async def publish() -> None:
+        async with scripted(3) as cluster:
+            publisher = LoopPublisher(cluster.settings, asyncio.get_running_loop())
+            told = Told(publisher)
+            await known(cluster, told)
+            cluster.leaders = {Place(TOPIC, number): 2 if number == 0 else 3 for number in range(PARTITIONS)}
+            cluster.faults.extend([Fault(6)] * 4)
+            told.publish(*range(COUNT))
+            await told.all()
+            cluster.deaf = {2}
+            # Each time its records are late their numbers are given up, and a new identity may be asked of anyone.
+            for number in range(COUNT, 12 * COUNT, COUNT):
+                told.publish(*range(number, number + COUNT))
+                await asyncio.sleep(0.15)
+            await told.all()
+            for number in range(12 * COUNT):
+                deaf = number >= COUNT and partition_of(record(number).key, PARTITIONS) == 0
+                assert outcome(told.of(number)) == ("again" if deaf else "stored")
+            cluster.deaf = set()
+            await works_again(told, cluster)
+            await publisher.close()
+            positions_hold(told, cluster)
 
     run(publish())
 
