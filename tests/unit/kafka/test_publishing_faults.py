@@ -1,113 +1,37 @@
 """What the loop's publisher does when brokers fail: a table of faults, and any sequence of them."""
 
 import asyncio
-import gc
-import logging
-from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 import uvloop
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from publisher_contract import Result, left_over
+from published import (
+    COUNT,
+    GARBAGE,
+    MUTE,
+    Told,
+    outcome,
+    positions_hold,
+    record,
+    run,
+    works_again,
+)
+from publisher_contract import left_over
 from scripted_broker import (
     API_VERSIONS,
     INIT_PRODUCER_ID,
     METADATA,
-    PARTITIONS,
-    Cluster,
     Fault,
     Said,
     scripted,
 )
 
 from dosestream.kafka.loop_publisher import LoopPublisher
-from dosestream.kafka.outgoing import Batch, Place
-from dosestream.kafka.partitioning import partition_of
-from dosestream.kafka.publisher import Position, Publication
 
 # Seconds of waiting for brokers that do not answer.
 pytestmark = pytest.mark.slow
-
-TOPIC = "loop"
-GARBAGE, MUTE = Fault(said=Said.GARBAGE), Fault(said=Said.NOTHING)
-HANGS_UP, HUNG_UP = Fault(closes=True), Fault(said=Said.NOTHING, closes=True)
-COUNT = 24
-
-
-def record(number: int, topic: str = TOPIC) -> Publication:
-    return Publication(topic, b"key %d" % number, b"value %d" % number, [("ce_id", b"%d" % number)])
-
-
-class Told:
-    """The answers to each record."""
-
-    def __init__(self, publisher: LoopPublisher) -> None:
-        self.publisher = publisher
-        self.results: dict[int, list[Result]] = {}
-
-    def publish(self, *numbers: int, topic: str = TOPIC) -> None:
-        for number in numbers:
-            heard = self.results.setdefault(number, [])
-            self.publisher.publish(record(number, topic), heard.append)
-
-    async def all(self) -> None:
-        while self.publisher.under_way:
-            await asyncio.sleep(0.005)
-
-    def of(self, number: int) -> Result:
-        """Its one answer."""
-        (result,) = self.results[number]
-        return result
-
-    @property
-    def outcomes(self) -> set[str]:
-        return {outcome(self.of(number)) for number in self.results}
-
-
-def outcome(result: Result) -> str:
-    if isinstance(result, Position):
-        return "stored"
-    return "again" if result.retriable else "never"
-
-
-def positions_hold(told: Told, cluster: Cluster) -> None:
-    """Every position is that of its record."""
-    for number in told.results:
-        result = told.of(number)
-        if isinstance(result, Position):
-            log = cluster.logs[Place(TOPIC, result.partition)].records
-            assert log[result.offset] == record(number)
-
-
-NewLoop = Callable[[], asyncio.AbstractEventLoop]
-
-
-async def works_again(told: Told, cluster: Cluster) -> None:
-    """A record of every partition is stored, now that nothing fails: at most what is under way goes wrong."""
-    for number in range(1000, 1000 + 4 * PARTITIONS):
-        for attempt in range(4):
-            told.publish(number + 100 * attempt)
-            await told.all()
-            if outcome(told.of(number + 100 * attempt)) == "stored":
-                break
-        else:
-            raise AssertionError(told.of(number))
-        if number == 1000 + PARTITIONS:
-            break
-
-
-def run(test: Coroutine[Any, Any, None], new_loop: NewLoop = asyncio.new_event_loop) -> None:
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(test)
-    # What a failed batch held is held no longer.
-    gc.collect()
-    assert not [one for one in gc.get_objects() if isinstance(one, Batch)]
-
-
-Act = Callable[[Cluster], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -195,121 +119,7 @@ def test_a_fault_ends_in_one_answer_to_each_record_and_then_it_works_again(case:
     run(publish(), uvloop.new_event_loop)
 
 
-async def known(cluster: Cluster, told: Told) -> None:
-    """The publisher knows the topic's leaders."""
-    told.publish(-1)
-    await told.all()
-    assert told.outcomes == {"stored"}
-
-
-async def leader_moves(cluster: Cluster, told: Told) -> None:
-    await known(cluster, told)
-    cluster.lead(2)
-    told.publish(*range(COUNT))
-    await told.all()
-
-
-async def leader_moves_from_a_broker_that_goes(cluster: Cluster, told: Told) -> None:
-    await known(cluster, told)
-    told.publish(*range(COUNT))
-    cluster.lead(2)
-    await cluster.brokers[0].go()
-    await told.all()
-
-
-async def leader_moves_with_a_batch_that_it_has(cluster: Cluster, told: Told) -> None:
-    await known(cluster, told)
-    cluster.faults += [Fault(said=Said.NOTHING, closes=True, stores=True)] * PARTITIONS
-    told.publish(*range(COUNT))
-    while cluster.faults:
-        await asyncio.sleep(0)
-        if cluster.copies(record(0)):
-            cluster.lead(2)
-            cluster.faults.clear()
-    await told.all()
-
-
-async def broker_comes_late(cluster: Cluster, told: Told) -> None:
-    told.publish(*range(COUNT))
-    await asyncio.sleep(0.05)
-    for one in cluster.brokers:
-        await one.come()
-    await told.all()
-
-
-async def broker_goes_and_comes_back(cluster: Cluster, told: Told) -> None:
-    await known(cluster, told)
-    await cluster.brokers[0].go()
-    told.publish(*range(COUNT))
-    await asyncio.sleep(0.05)
-    await cluster.brokers[0].come()
-    await told.all()
-
-
-async def leader_moves_and_a_broker_does_not_say_where_to(cluster: Cluster, told: Told) -> None:
-    await known(cluster, told)
-    cluster.lead(2)
-    cluster.others[METADATA].append(MUTE)
-    told.publish(*range(COUNT))
-    await told.all()
-
-
-async def nobody_leads_for_a_while(cluster: Cluster, told: Told) -> None:
-    await known(cluster, told)
-    cluster.lead(-1)
-    cluster.faults.append(Fault(6))
-    told.publish(*range(COUNT))
-    await asyncio.sleep(0.15)
-    cluster.lead(1)
-    await told.all()
-
-
-async def broker_goes_with_requests_under_way(cluster: Cluster, told: Told) -> None:
-    await known(cluster, told)
-    cluster.faults += [Fault(said=Said.NOTHING, stores=True)]
-    told.publish(*range(COUNT))
-    while cluster.faults:
-        await asyncio.sleep(0)
-    await cluster.brokers[0].go()
-    await cluster.brokers[0].come()
-    await told.all()
-
-
-HAPPENINGS: dict[str, tuple[Callable[[Cluster, Told], Awaitable[None]], bool]] = {
-    "the leader moves": (leader_moves, True),
-    "the leader goes, another leads": (leader_moves_from_a_broker_that_goes, True),
-    "the leader moves, the new one has the batch": (leader_moves_with_a_batch_that_it_has, True),
-    "the leader moves, and a broker does not say where to": (
-        leader_moves_and_a_broker_does_not_say_where_to,
-        True,
-    ),
-    "the broker comes late": (broker_comes_late, False),
-    "the broker goes and comes back": (broker_goes_and_comes_back, True),
-    "nobody leads for a while": (nobody_leads_for_a_while, True),
-    "the broker goes with requests under way": (broker_goes_with_requests_under_way, True),
-}
-
-
-@pytest.mark.parametrize(("happens", "there"), HAPPENINGS.values(), ids=HAPPENINGS.keys())
-def test_every_record_is_stored_once_when(
-    happens: Callable[[Cluster, Told], Awaitable[None]], there: bool
-) -> None:
-    async def publish() -> None:
-        async with scripted(2, there=there) as cluster:
-            patient = replace(cluster.settings, delivery_timeout_ms=2000)
-            publisher = LoopPublisher(patient, asyncio.get_running_loop())
-            told = Told(publisher)
-            await happens(cluster, told)
-            assert told.outcomes == {"stored"}, told.results
-            assert {cluster.copies(record(number)) for number in range(COUNT)} == {1}
-            await works_again(told, cluster)
-            await publisher.close()
-            positions_hold(told, cluster)
-            assert left_over() == []
-
-    run(publish())
-
-
+HANGS_UP, HUNG_UP = Fault(closes=True), Fault(said=Said.NOTHING, closes=True)
 BEGINNINGS = {
     "hung up after the greeting": (API_VERSIONS, [HANGS_UP] * 3),
     "hung up before the greeting": (API_VERSIONS, [HUNG_UP] * 3),
@@ -359,35 +169,6 @@ def test_a_publisher_closes_while_a_broker_does_not_answer(call: int) -> None:
                 await asyncio.sleep(0.005)
             await publisher.close()
             assert left_over() == []
-
-    run(publish())
-
-
-def test_a_broker_that_answers_nothing_holds_up_no_others_partitions() -> None:
-    async def publish() -> None:
-        async with scripted(3) as cluster:
-            publisher = LoopPublisher(cluster.settings, asyncio.get_running_loop())
-            told = Told(publisher)
-            await known(cluster, told)
-            cluster.leaders = {Place(TOPIC, number): 2 if number == 0 else 3 for number in range(PARTITIONS)}
-            cluster.faults.extend([Fault(6)] * 4)
-            told.publish(*range(COUNT))
-            await told.all()
-            cluster.deaf = {2}
-            # When its records are late their numbers are given up, and a new identity is asked for.
-            cluster.others[INIT_PRODUCER_ID].extend([MUTE] * 20)
-            for number in range(COUNT, 12 * COUNT, COUNT):
-                told.publish(*range(number, number + COUNT))
-                await asyncio.sleep(0.15)
-            await told.all()
-            for number in range(12 * COUNT):
-                deaf = number >= COUNT and partition_of(record(number).key, PARTITIONS) == 0
-                assert outcome(told.of(number)) == ("again" if deaf else "stored")
-            cluster.deaf = set()
-            assert 0 < len(cluster.others.pop(INIT_PRODUCER_ID)) < 20
-            await works_again(told, cluster)
-            await publisher.close()
-            positions_hold(told, cluster)
 
     run(publish())
 
@@ -444,113 +225,6 @@ def test_a_topic_that_is_forbidden_fails_for_ever_until_it_is_allowed_and_anothe
             assert outcome(told.of(4)) == "stored"
 
     run(publish())
-
-
-@pytest.mark.parametrize("leader", [-1, 9], ids=["nobody leads", "one leads that is no broker"])
-def test_a_publisher_that_waits_for_a_leader_neither_asks_nor_turns_without_rest(leader: int) -> None:
-    async def publish() -> None:
-        async with scripted() as cluster:
-            loop = asyncio.get_running_loop()
-            publisher = LoopPublisher(cluster.settings, loop)
-            told = Told(publisher)
-            await known(cluster, told)
-            cluster.lead(leader)
-            cluster.faults.append(Fault(6))
-            asked = cluster.asked[METADATA]
-            turns, call_soon = [0], loop.call_soon
-
-            def counted(*args: Any, **named: Any) -> asyncio.Handle:
-                turns[0] += 1
-                return call_soon(*args, **named)
-
-            with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(loop, "call_soon", counted)
-                told.publish(*range(COUNT))
-                await told.all()
-            assert {outcome(told.of(number)) for number in range(COUNT)} == {"again"}
-            # Ten times a second it may.
-            assert 0 < cluster.asked[METADATA] - asked < 20
-            assert turns[0] < 2000
-            cluster.lead(1)
-            await works_again(told, cluster)
-            await publisher.close()
-
-    run(publish())
-
-
-def test_answers_that_publish_again_while_the_broker_is_away_start_no_more_timers() -> None:
-    async def publish() -> None:
-        async with scripted(there=False) as cluster:
-            loop = asyncio.get_running_loop()
-            publisher = LoopPublisher(replace(cluster.settings, delivery_timeout_ms=100), loop)
-            generations, timers, call_later = [0], [0], loop.call_later
-
-            def counted(*args: Any, **named: Any) -> asyncio.TimerHandle:
-                timers[0] += getattr(args[1], "__self__", None) is publisher
-                return call_later(*args, **named)
-
-            def again(_: Result) -> None:
-                generations[0] += 1
-                if generations[0] < 8:
-                    publisher.publish(record(generations[0]), again)
-
-            with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(loop, "call_later", counted)
-                publisher.publish(record(0), again)
-                await publisher.close()
-            assert generations[0] == 8
-            # One looks for what is late, at most three times before each answer.
-            assert timers[0] <= 3 * 8
-
-    run(publish())
-
-
-def test_what_waits_beyond_the_bound_is_refused_for_now_and_taken_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("dosestream.kafka.loop_publisher.QUEUED_BYTES", 0)
-
-    async def publish() -> None:
-        async with scripted(there=False) as cluster:
-            small = replace(cluster.settings, max_message_bytes=1000)
-            publisher = LoopPublisher(small, asyncio.get_running_loop())
-            heard: list[Result] = []
-            large = Publication(TOPIC, b"k", b"x" * (small.max_record_bytes // 2), [])
-            for _ in range(12):
-                publisher.publish(large, heard.append)
-            await asyncio.sleep(0)
-            refused = len(heard)
-            assert 0 < refused < 12
-            assert {outcome(result) for result in heard} == {"again"}
-            await cluster.brokers[0].come()
-            while publisher.under_way:
-                await asyncio.sleep(0.005)
-            publisher.publish(large, heard.append)
-            await publisher.close()
-            assert [outcome(result) for result in heard[refused:]] == ["stored"] * (13 - refused)
-
-    run(publish())
-
-
-def test_a_broker_that_is_away_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "dosestream")
-
-    async def publish() -> None:
-        async with scripted() as cluster:
-            publisher = LoopPublisher(cluster.settings, asyncio.get_running_loop())
-            told = Told(publisher)
-            await known(cluster, told)
-            await cluster.brokers[0].go()
-            told.publish(*range(COUNT))
-            await told.all()
-            await cluster.brokers[0].come()
-            await works_again(told, cluster)
-            await publisher.close()
-
-    run(publish())
-    said = [one.getMessage() for one in caplog.records if one.name == "dosestream.kafka.loop_publisher"]
-    assert len(said) == 1
-    assert "does not answer" in said[0]
 
 
 FORGETFUL = frozenset({10, 45, 59})
