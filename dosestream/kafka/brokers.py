@@ -37,7 +37,8 @@ class Brokers:
     Attributes:
         topics: the topics known, with their partitions.
         refused: topics that this client may not write to.
-        identity: what batches are sent under; None until a broker gave one, and after `begin_anew`.
+        identity: what batches are sent under; None until a broker gave one.
+        given_up: partitions whose numbers cannot be known any more; they go on under the next identity.
         reason: why something is not stored yet, for a person.
     """
 
@@ -61,24 +62,18 @@ class Brokers:
         self._greeting_ms = int(kafka.delivery_timeout_ms * GREETING)
         self._changed, self._answered, self._lost = changed, answered, lost
         self._access = _access(kafka)
-        self._client = AIOKafkaClient(
-            loop=loop,
-            bootstrap_servers=kafka.bootstrap,
-            client_id=CLIENT,
-            request_timeout_ms=self._greeting_ms,
-            **self._access,
-        )
-        self._client.cluster.add_listener(self._learn)
         self._asked: set[str] = set()
+        self._client = self._new_client()
         self.topics: Topics = {}
         self.refused: set[str] = set()
         self.identity: Identity | None = None
+        self.given_up: set[Place] = set()
         self.reason = "Kafka does not answer"
         self._away = False
         self._leaders: dict[Place, int] = {}
         self._connections: dict[int, ProduceConnection] = {}
         self._opening: set[int] = set()
-        self._connecting = self._identifying = False
+        self._began = self._connecting = self._identifying = False
         self._begun_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._begin()
@@ -111,14 +106,14 @@ class Brokers:
             self._identifying = True
             self._start(self._identify())
 
-    def begin_anew(self) -> None:
-        """Records of a batch may be stored or not: what a broker counts cannot be known any more."""
-        self.identity = None
-
-    def look(self, now: float) -> None:
-        """End connections whose broker has not answered in time; where none answers, there may be others by now."""
-        if self._away and now > self._begun_at + BEGIN_AGAIN_S:
+    def look(self, now: float, *, waiting: bool) -> None:
+        """End connections whose broker has not answered in time. Where none answers, or records are `waiting` for a
+        leader, there may be other brokers by now: they are asked for as at the start.
+        """
+        if (self._away or waiting) and now > self._begun_at + BEGIN_AGAIN_S:
             self._begin()
+        if waiting:
+            self.refresh()
         for connection in list(self._connections.values()):
             if connection.unanswered and connection.unanswered[0].at + self._timeout_s <= now:
                 connection.close("no answer in time")
@@ -137,12 +132,28 @@ class Brokers:
         await self._client.close()
 
     def _begin(self) -> None:
+        self._begun_at = self._loop.time()
         if not self._connecting:
             self._connecting = True
-            self._begun_at = self._loop.time()
             self._start(self._connect())
 
+    def _new_client(self) -> Any:
+        client = AIOKafkaClient(
+            loop=self._loop,
+            bootstrap_servers=self._address,
+            client_id=CLIENT,
+            request_timeout_ms=self._greeting_ms,
+            **self._access,
+        )
+        client.cluster.add_listener(self._learn)
+        client.set_topics(self._asked)
+        return client
+
     async def _connect(self) -> None:
+        if self._began:
+            # What asks for metadata in aiokafka may have ended by an error that it did not expect: all of it is new.
+            before, self._client = self._client, self._new_client()
+            await before.close()
         while True:
             try:
                 await self._client.bootstrap()
@@ -150,7 +161,7 @@ class Brokers:
             except Exception as error:  # as in _open
                 self._miss(type(error).__name__)
                 await asyncio.sleep(REST_S)
-        self._connecting = False
+        self._began, self._connecting = True, False
         # A beginning tells of the brokers only.
         self.refresh()
         self._changed()
@@ -202,6 +213,7 @@ class Brokers:
             if response.error_code:
                 raise broker_errors.for_code(response.error_code)
             self.identity = Identity(response.producer_id, response.producer_epoch)
+            self.given_up.clear()
         except Exception as error:  # as in _open
             self._miss(type(error).__name__)
             await asyncio.sleep(REST_S)

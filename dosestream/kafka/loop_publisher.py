@@ -120,13 +120,14 @@ class LoopPublisher:
         if not (self._queues or self._again):
             return
         brokers, identity = self._brokers, self._brokers.identity
-        if identity is None:
+        if identity is None or brokers.given_up:
             brokers.identify()
+        if identity is None:
             return
         requests: dict[int, list[Batch]] = {}
         sizes: dict[int, int] = {}
         for place in (*self._again, *self._queues):
-            if place in self._out:
+            if place in self._out or place in brokers.given_up:
                 continue
             node = brokers.leader(place)
             connection = brokers.connection(node) if node != NOBODY else None
@@ -204,13 +205,13 @@ class LoopPublisher:
             self._rest(batch)
         else:
             del self._out[batch.place]
-            brokers.begin_anew()
+            brokers.given_up.add(batch.place)
             for waiting in batch.unanswered:
                 self._refuse(waiting, f"Kafka refuses it: {brokers.reason}", code not in NEVER)
 
     def _unpack(self, batch: Batch, *, alone: bool) -> None:
         """Its records wait again, for a batch under another identity."""
-        self._brokers.begin_anew()
+        self._brokers.given_up.add(batch.place)
         if unanswered := batch.unanswered:
             self._queues[batch.place].extendleft(reversed(unanswered))
             # They are answered from there: the batch, which is out until it has rested, has none any more.
@@ -224,7 +225,8 @@ class LoopPublisher:
         if batch.unanswered:
             self._again[batch.place] = batch
         else:
-            self._brokers.begin_anew()
+            # Whether it is stored is not known: its numbers cannot be counted on from.
+            self._brokers.given_up.add(batch.place)
         self._loop.call_later(REST_S, self._rested, batch.place)
 
     def _rested(self, place: Place) -> None:
@@ -244,14 +246,14 @@ class LoopPublisher:
             late += batch.late(now)
             if not batch.unanswered:
                 del self._again[place]
-                self._brokers.begin_anew()
+                self._brokers.given_up.add(place)
         for waiting in late:
             self._refuse(waiting, f"not stored in time: {self._brokers.reason}", True)
-        self._brokers.look(now)
-        if self._homeless or any(
-            self._brokers.leader(place) == NOBODY for place in (*self._again, *self._queues)
-        ):
-            self._brokers.refresh()
+        leader = self._brokers.leader
+        unled = bool(self._homeless) or any(
+            leader(place) == NOBODY for place in (*self._again, *self._queues)
+        )
+        self._brokers.look(now, waiting=unled)
         # An answer may have published, and so begun the next look.
         if self.under_way and self._look is None:
             self._look = self._loop.call_later(LOOK_S, self._fail_late)

@@ -1,18 +1,21 @@
-"""The loop's publisher against librdkafka's mock cluster: the real protocol, without a broker."""
+"""The loop's publisher against librdkafka's mock cluster and against scripted brokers: the real protocol, without a
+broker.
+"""
 
 import asyncio
 import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 from confluent_kafka import Producer
+from publisher_contract import Door, Kafka, PublisherContract, Result, reached
+from scripted_broker import scripted
 
 from dosestream.kafka.loop_publisher import LoopPublisher
-from dosestream.kafka.publisher import Position, Publication, PublishError
+from dosestream.kafka.outgoing import Place
+from dosestream.kafka.publisher import Position, Publication
 from dosestream.settings import KafkaSettings
-
-Result = Position | PublishError
 
 
 @pytest.fixture(scope="module")
@@ -24,63 +27,25 @@ def mock_kafka() -> Iterator[KafkaSettings]:
     del cluster
 
 
-def records(count: int) -> list[Publication]:
-    return [Publication("loop", b"%d" % number, b"v", []) for number in range(count)]
+class TestMockCluster(PublisherContract):
+    @pytest.fixture
+    def door(self, mock_kafka: KafkaSettings) -> Door:
+        return reached(mock_kafka, "loop")
 
 
-@pytest.mark.parametrize(
-    "count", [1, 48, 240], ids=["a lone record", "few at once", "more than are sent one by one"]
-)
-def test_every_record_is_answered_once_with_a_position_of_its_own(
-    mock_kafka: KafkaSettings, count: int
-) -> None:
-    answers: list[Result] = []
+class TestScriptedBrokers(PublisherContract):
+    @pytest.fixture
+    def door(self) -> Door:
+        @asynccontextmanager
+        async def door() -> AsyncIterator[Kafka]:
+            async with scripted() as cluster:
 
-    async def publish() -> None:
-        publisher = LoopPublisher(mock_kafka, asyncio.get_running_loop())
-        for record in records(count):
-            publisher.publish(record, answers.append)
-        assert publisher.under_way == count
-        await publisher.close()
-        assert publisher.under_way == 0
+                async def stored(position: Position) -> Publication:
+                    return cluster.logs[Place("loop", position.partition)].records[position.offset]
 
-    asyncio.run(publish())
-    assert len({answer for answer in answers if isinstance(answer, Position)}) == len(answers) == count
+                yield Kafka(cluster.settings, "loop", stored)
 
-
-def test_an_answer_comes_on_the_loops_thread_and_may_publish_the_next(mock_kafka: KafkaSettings) -> None:
-    threads: set[int] = set()
-    chain: list[Result] = []
-
-    async def publish() -> None:
-        publisher = LoopPublisher(mock_kafka, asyncio.get_running_loop())
-
-        def done(result: Result) -> None:
-            threads.add(threading.get_ident())
-            chain.append(result)
-            if len(chain) < 4:
-                publisher.publish(records(1)[0], done)
-
-        publisher.publish(records(1)[0], done)
-        await publisher.close()
-
-    asyncio.run(publish())
-    assert threads == {threading.get_ident()}
-    assert [type(result) for result in chain] == [Position] * 4
-
-
-def test_a_record_that_is_too_large_fails_for_ever_and_the_others_pass(mock_kafka: KafkaSettings) -> None:
-    small = KafkaSettings(bootstrap=mock_kafka.bootstrap, max_message_bytes=1000)
-    answers: list[Result] = []
-
-    async def publish() -> None:
-        publisher = LoopPublisher(small, asyncio.get_running_loop())
-        publisher.publish(Publication("loop", b"k", b"x" * (small.max_record_bytes + 1), []), answers.append)
-        publisher.publish(records(1)[0], answers.append)
-        await publisher.close()
-
-    asyncio.run(publish())
-    assert [getattr(answer, "retriable", "stored") for answer in answers] == [False, "stored"]
+        return door
 
 
 def test_with_the_broker_away_the_loop_lives_on_and_the_record_fails() -> None:
@@ -93,10 +58,11 @@ def test_with_the_broker_away_the_loop_lives_on_and_the_record_fails() -> None:
             nobody.bind(("127.0.0.1", 0))  # bound, not listening: nobody else takes the port, nobody answers
             away = KafkaSettings(bootstrap=f"127.0.0.1:{nobody.getsockname()[1]}", delivery_timeout_ms=500)
             publisher = LoopPublisher(away, asyncio.get_running_loop())
-            publisher.publish(records(1)[0], answers.append)
+            publisher.publish(Publication("loop", b"k", b"v", []), answers.append)
             while publisher.under_way:
                 turns += 1
                 await asyncio.sleep(0.01)
+            await publisher.close()
 
     asyncio.run(publish())
     assert [getattr(answer, "retriable", None) for answer in answers] == [True]
