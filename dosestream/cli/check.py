@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dosestream.cli import corpus
-from dosestream.cli.stackfile import ReadyFileOption
+from dosestream.cli.stackfile import ReadyFileOption, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +26,11 @@ def check(
         typer.Argument(exists=True, metavar="[FILE]...", help="Messages to explain field by field."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="dosestream.toml; else DOSESTREAM_CONFIG, else defaults.")
+        Path | None,
+        typer.Option(
+            "--config",
+            help="dosestream.toml; else, with --from-raw, the running stack's; else DOSESTREAM_CONFIG, else defaults.",
+        ),
     ] = None,
     recorded: Annotated[Path | None, _FOLDER] = None,
     raw: Annotated[
@@ -70,7 +74,8 @@ def check(
     from dosestream.cli import check_tables
     from dosestream.settings import load
 
-    settings = load(config)
+    # What a stack has stored was mapped by its own configuration, not by the defaults.
+    settings = load(config or (find(ready_file).get("config") if raw else None))
     changed = load(against) if against else settings
     if files:
         sys.exit(

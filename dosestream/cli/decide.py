@@ -175,19 +175,16 @@ def _publish(decision: "Decision", ready_file: Path | None, see: str) -> None:
     from dosestream.kafka.codec import codec_for
     from dosestream.kafka.publisher import Publisher, PublishError
     from dosestream.kafka.topics import Topic
-    from dosestream.settings import load
 
-    ready = stackfile.find(ready_file)
-    settings = load()
-    kafka = replace(settings.kafka, bootstrap=ready["kafka"])
+    settings = stackfile.settings_of(stackfile.find(ready_file), None)
     decision = replace(decision, event_id=content_hash(orjson.dumps(decision.to_datum()))[:32])
     known = (decision.patient,) if decision.patient is not None else ()
     secret = settings.site.patient_key_secret.encode()
     key = record_key(secret, settings.site.authority, known, decision.study_instance_uid)
     meta = headers(event_id=decision.event_id, source="person", kind="decision", at=decision.received_at)
-    publisher = Publisher(kafka)
+    publisher = Publisher(settings.kafka)
     try:
-        value = codec_for(kafka).encode(decision)
+        value = codec_for(settings.kafka).encode(decision)
         where = publisher.publish_and_wait(str(Topic.DECISION), key, value, meta)
     except PublishError as error:
         raise StackError(f"The decision is not known to be stored ({error}): try again.") from error

@@ -122,8 +122,10 @@ def where_to_look(document: dict[str, Any]) -> str:
     """Addresses, and the first commands to try; lines that can be copied, however narrow the terminal."""
     mllp, dicom, worklist = document["mllp"], document["dicom"], document["worklist"]
     ready_file = Path(document["data_dir"]) / "run" / "ready.json"
+    tls = document["mllp_tls"]
     lines = {
         "HL7 (MLLP)": f"{mllp['host']}:{mllp['port']}",
+        **({"HL7 over TLS": f"{tls['host']}:{tls['port']}"} if tls else {}),
         "DICOM": f"{dicom['ae_title']}@{dicom['host']}:{dicom['port']}",
         "worklist": f"{worklist['ae_title']}@{worklist['host']}:{worklist['port']}",
         "Kafka": f"{document['kafka']}, topics radiology.*.v1",

@@ -30,6 +30,9 @@ def tail(
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Every record that is held, then what comes.")
     ] = False,
+    to_end: Annotated[
+        bool, typer.Option("--to-end", help="Stop at the last record that is held now.")
+    ] = False,
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, help="Stop after so many records.")
     ] = None,
@@ -41,8 +44,8 @@ def tail(
     config: ConfigOption = None,
     ready_file: ReadyFileOption = None,
 ) -> None:
-    """Print what comes on a topic, decoded, with keys and headers, until Ctrl-C. It is about patients: keep it to
-    yourself. Nothing is committed, so nobody else misses a record."""
+    """Print what comes on a topic, decoded, with keys and headers, until Ctrl-C or --to-end. It is about patients:
+    keep it to yourself. Nothing is committed, so nobody else misses a record."""
     from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
     from dosestream.cli.replay import settings_of
@@ -54,7 +57,13 @@ def tail(
     settings, _ = settings_of(config, ready_file)
     codec = reading_codec(settings.kafka)
     # What is told of the broker while it is away is one sentence in the end.
-    consumer = Consumer({**consumer_config(settings.kafka, group="dosestream-tail"), "log_level": 2})
+    consumer = Consumer(
+        {
+            **consumer_config(settings.kafka, group="dosestream-tail"),
+            "log_level": 2,
+            "enable.partition.eof": True,
+        }
+    )
     name = str(spec.name)
     try:
         found = consumer.list_topics(name, timeout=ANSWER_S).topics[name]
@@ -67,13 +76,15 @@ def tail(
             low, high = consumer.get_watermark_offsets(one, timeout=ANSWER_S)
             one.offset = low if from_beginning else high
         consumer.assign(partitions)
-        left = count
-        while left != 0:
+        left, unread = count, {one.partition for one in partitions}
+        while left != 0 and (unread or not to_end):
             message = consumer.poll(TURN_S)
             if message is None:
                 continue
             if (error := message.error()) is not None:
-                if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+                if error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition())
+                elif not error.retriable():
                     raise KafkaException(error)
                 continue
             text = shown(codec, spec, message, as_json)

@@ -61,7 +61,7 @@ class MllpSender:
     def send(self, message: bytes) -> bytes:
         """Send one message and wait for its answer (unframed); empty where the message asks for none.
 
-        An answer to an earlier message, told by MSA-2, is passed over.
+        An answer to an earlier message, told by MSA-2, is passed over: what has no MSH is answered without MSA-2.
 
         Raises:
             SendError: no connection, or no answer within the timeout. The connection is given up.
@@ -72,10 +72,10 @@ class MllpSender:
             return b""
         self._write(frame(message))
         deadline = time.monotonic() + self._timeout_s
+        own = (b"", header.field(10) if header is not None else b"")
         while True:
             answer = self._read(deadline)
-            answered = control_id(answer)
-            if header is None or answered in (b"", header.field(10)):
+            if control_id(answer) in own:
                 return answer
 
     def close(self) -> None:

@@ -1,20 +1,23 @@
 """Decisions from the command line through a real broker into a real dose database."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from reading import held
+from reading import held, stored
 
 from dosestream.db import ledger
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
 from dosestream.db.migrate import migrate
 from dosestream.db.records import decode
 from dosestream.events.codec import Codec
+from dosestream.events.identity import patient_key
 from dosestream.events.records import Decision, Demographics, Identifier, Patient
 from dosestream.kafka.codec import codec_for
 from dosestream.kafka.records import Partition, Record
@@ -73,6 +76,24 @@ def test_a_decision_is_on_its_topic_with_what_was_typed(kafka: KafkaSettings) ->
     assert decision.event_id in result.stdout
     assert f"partition {record.partition.number} offset {record.offset}" in result.stdout
     assert "dose.study" in result.stdout
+
+
+def test_a_decisions_key_is_made_with_the_stacks_own_secret(kafka: KafkaSettings, tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").write_text(json.dumps({"patient_key_secret": "its own"}))
+    ready = {"kafka": kafka.bootstrap, "postgres": "postgresql://nowhere", "data_dir": str(tmp_path)}
+    (tmp_path / "ready.json").write_text(json.dumps(ready))
+    arguments = (
+        "--prior",
+        "HOSP:KEY1",
+        "--patient",
+        "HOSP:KEY2",
+        "--ready-file",
+        str(tmp_path / "ready.json"),
+    )
+    result = decide(kafka, "merge", *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    keys = {message.key() for message in stored(kafka, lambda topic: topic == Topic.DECISION)}
+    assert patient_key(b"its own", "HOSP", "KEY2") in keys
 
 
 def test_an_unmerge_typed_and_taken_back_moves_the_patient(

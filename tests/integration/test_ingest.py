@@ -464,6 +464,18 @@ def test_every_mesa_message_is_answered(
     assert all(line.endswith(" AA") for line in lines)
 
 
+def test_each_file_gets_its_own_answer_also_behind_one_that_has_two(
+    ingest: Ingest, sent_by: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    twice, nonsense, good = (tmp_path / f"{name}.hl7" for name in ("1_twice", "2_nonsense", "3_good"))
+    twice.write_bytes(adt(sent_by, "1", rest="|||AL|AL"))
+    nonsense.write_bytes(b"no message\r")
+    good.write_bytes(adt(sent_by, "2"))
+    assert send_files([twice, nonsense, good], "127.0.0.1", ingest.port) == 1
+    answers_told = [line.split(":")[0].split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert answers_told == ["CA", "AR", "AA"]
+
+
 def test_the_client_says_so_when_nobody_listens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "one.hl7"
     path.write_bytes(adt("X", "7"))

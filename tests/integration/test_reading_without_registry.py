@@ -85,6 +85,8 @@ def run(
 READING = [
     (("status", "--json"), 0, '"rejected": 1'),
     (("tail", "hl7.rejected", "--from-beginning", "--count", "1"), 0, "no_patient_id"),
+    (("tail", "hl7.rejected", "--from-beginning", "--to-end"), 0, "no_patient_id"),
+    (("tail", "hl7.rejected", "--from-beginning", "--to-end", "--grep", "nothing holds this"), 0, ""),
     (("rejected", "list"), 0, "PID-3 is empty"),
     (("rejected", "show", "known"), 0, "ADT^A40"),
     (("rejected", "retry", "--all", "--dry-run"), 1, "stays: no_patient_id"),

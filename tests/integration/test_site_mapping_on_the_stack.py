@@ -88,7 +88,8 @@ def test_a_sites_files_shape_the_rows_and_a_change_of_them_is_seen_before_it_is_
     assert "No code map of the site has procedure_code XYZ L." in log
     assert "SECRETNAME" not in log
 
-    returned, found = check(stack, "--config", str(config))
+    # Without --config it is what the running stack maps with.
+    returned, found = check(stack)
     assert (returned, found["messages"], found["unmapped"]) == (0, 3, {"procedure_code XYZ L": 1})
     assert found["rejected"] == {"site_mapping at site_mapping.py:4": 1}
     (site / "mended.py").write_text(PYTHON.replace("raise ValueError", "return None  # "), encoding="utf-8")
