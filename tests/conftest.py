@@ -8,12 +8,14 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from running_stack import RunningStack
 from sharing import ByFile
 from xdist.remote import Producer
 
+from dosestream.db.migrate import migrate
 from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.embedded.postgres import EmbeddedPostgres
@@ -108,6 +110,32 @@ def fresh_database(embedded_postgres: EmbeddedPostgres) -> Callable[[], str]:
         return embedded_postgres.url(name)
 
     return make
+
+
+@pytest.fixture
+def new_database(
+    fresh_database: Callable[[], str],
+) -> Iterator[Callable[[], psycopg.Connection[tuple[object, ...]]]]:
+    """Makes a dose database of its own, empty, at every call, and returns a connection to it."""
+    opened: list[psycopg.Connection[tuple[object, ...]]] = []
+
+    def make() -> psycopg.Connection[tuple[object, ...]]:
+        url = fresh_database()
+        migrate(url)
+        opened.append(psycopg.connect(url, autocommit=True))
+        return opened[-1]
+
+    yield make
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def database(
+    new_database: Callable[[], psycopg.Connection[tuple[object, ...]]],
+) -> psycopg.Connection[tuple[object, ...]]:
+    """A connection to a dose database of the test's own."""
+    return new_database()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from psycopg import Connection, Cursor, Pipeline
+from psycopg.pq.abc import PGresult
 
 Row = tuple[object, ...]
 
@@ -19,9 +20,12 @@ class PipelineCursor(Cursor[Row]):
     def __init__(self, connection: Connection[Row], pipeline: Pipeline) -> None:
         super().__init__(connection)
         self._all_sent = pipeline
+        # Statements whose results did not come yet.
+        self._under_way = 0
 
     def execute(self, *args: Any, **more: Any) -> Self:
         """Send a statement, all of it: left half sent, a large one would be waited for by both sides."""
+        self._under_way += 1
         super().execute(*args, **more)
         server = self.connection.pgconn
         if server.flush():
@@ -42,16 +46,23 @@ class PipelineCursor(Cursor[Row]):
             self.execute(query, params, **more)
 
     def fetchone(self) -> Row | None:
-        """One row of the last statement."""
-        # Results of earlier statements that nobody fetched come before, and are passed over.
-        self._all_sent.sync()
+        """One row of the last statement; does not wait where it came already."""
+        self._wait()
         return super().fetchone()
 
     def fetchall(self) -> list[Row]:
         """The rows of the last statement; does not wait where they came already."""
-        if self.pgresult is None:
-            self._all_sent.sync()
+        self._wait()
         return super().fetchall()
+
+    def _wait(self) -> None:
+        # Results of earlier statements that nobody fetched come before, and are passed over.
+        if self._under_way:
+            self._all_sent.sync()
+
+    def _set_results(self, results: list[PGresult]) -> None:
+        self._under_way -= 1
+        super()._set_results(results)
 
 
 @contextmanager

@@ -1,10 +1,19 @@
 """TCP ports on the loopback address."""
 
+import random
 import socket
+from pathlib import Path
+from typing import Final
 
 from dosestream.embedded.errors import StackError
 
 LOOPBACK = "127.0.0.1"
+
+# Above the ports that services are known by, below those that the system gives out: if there are so many, so many of
+# them are tried.
+LOWEST: Final = 20000
+ENOUGH: Final = 1000
+TRIES: Final = 100
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -30,7 +39,17 @@ def answers(port: int, host: str = LOOPBACK, timeout_s: float = 0.2) -> bool:
 
 
 def free(taken: set[int]) -> int:
-    """A port that nobody has now, none of `taken`; it is added to them."""
+    """A port that nobody has now, none of `taken`; it is added to them.
+
+    It is used a little later, by another process, so it is none that the system gives to who asks for any: to
+    connections that go out, too.
+    """
+    first = _given_out_from()
+    wide = range(LOWEST, first) if first - LOWEST >= ENOUGH else range(0)
+    for port in random.sample(wide, min(TRIES, len(wide))):
+        if port not in taken and is_free(port):
+            taken.add(port)
+            return port
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.bind((LOOPBACK, 0))
@@ -38,6 +57,14 @@ def free(taken: set[int]) -> int:
         if port not in taken:
             taken.add(port)
             return port
+
+
+def _given_out_from() -> int:
+    """The lowest port that the system gives out by itself (Linux: ip(7), `ip_local_port_range`; elsewhere RFC 6335)."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 49152
 
 
 def choose(wanted: int, *, what: str, any_port: bool, remembered: int | None, taken: set[int]) -> int:

@@ -92,6 +92,9 @@ def run(settings: Settings) -> int:
 
     def beat() -> None:
         pulse.beat()
+        if stop.is_set():
+            # Asked before the worker listened to signals.
+            os.kill(os.getpid(), signal.SIGTERM)
         worker.loop.call_later(BEAT_S, beat)
 
     worker.loop.call_soon(beat)
@@ -100,6 +103,9 @@ def run(settings: Settings) -> int:
         worker.execute_from_commandline()
     except SystemExit as end:
         failed = bool(end.code)
+        if worker.crash_reason is not None:
+            kind = type(worker.crash_reason).__name__
+            log.critical("reading the topics ended by %s: ending, to be started again", kind)
     finally:
         if metrics is not None:
             metrics.health.stopping.set()

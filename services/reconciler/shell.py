@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import faust
+from faust.app.base import BootStrategy
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
-from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
 
 from dosestream.kafka import security
@@ -19,6 +19,7 @@ from dosestream.kafka.records import Partition
 from dosestream.kafka.topics import FACTS
 from dosestream.settings import KafkaSettings, Settings
 from services.reconciler.apart import EngineError, EngineGoneError, EngineProcess
+from services.reconciler.consumer import LedgerTransport
 from services.reconciler.engine import StoppingError
 
 log = logging.getLogger("dosestream.reconciler")
@@ -30,30 +31,16 @@ WITHIN_S = 0.05
 HOUSEKEEPING_S = 2.0
 
 
-class LedgerConsumer(Consumer):  # type: ignore[misc]
-    """Starts every partition where the ledger says, not where Kafka's group offsets say."""
+class ConsumingOnly(BootStrategy):  # type: ignore[misc]
+    """Nothing is published through Faust: no producer connects."""
 
-    async def perform_seek(self) -> None:
-        """Seek each assigned partition to its ledger position and make that Faust's starting point."""
-        assigned = set(self.assignment())
-        positions = await asyncio.to_thread(self.app.positions)
-        for tp in assigned:
-            offset = positions.get(Partition(tp.topic, tp.partition), 0)
-            await self._seek(tp, offset)
-            self._read_offset[tp] = offset - 1 if offset else None
-            self._committed_offset[tp] = offset
-        self.app.seeking_done()
-
-
-class LedgerTransport(Transport):  # type: ignore[misc]
-    """A transport whose consumer starts from the ledger."""
-
-    Consumer = LedgerConsumer
+    enable_kafka_producer = False
 
 
 class LedgerApp(faust.App):  # type: ignore[misc]
     """A Faust app that carries the ledger's positions to its consumer."""
 
+    BootStrategy = ConsumingOnly
     positions: Callable[[], Mapping[Partition, int]]
     on_ready: Callable[[], None]
 
@@ -63,8 +50,12 @@ class LedgerApp(faust.App):  # type: ignore[misc]
     def _create_directories(self) -> None:
         """None: without tables nothing lies on disk, and Faust's folder would stand where one happens to be."""
 
-    def seeking_done(self) -> None:
-        """Partitions are assigned and positioned: the service is ready."""
+    def on_rebalance_end(self) -> None:
+        """The group has given out its partitions, and ours are positioned: the service is ready, also where none was
+        left for it."""
+        super().on_rebalance_end()
+        if not self.consumer.assignment():
+            log.info("no partition is left for this reconciler: it stands by for the others")
         self.on_ready()
 
 

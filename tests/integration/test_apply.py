@@ -1,7 +1,7 @@
 """Batches into a real dose database: each effect once, whatever the split, the order or the crash."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,14 +35,6 @@ TABLES = ("study", "study_order", "dose_total", "irradiation_event", "imaging_or
 NOT_CONTENT = {"revision", "updated_at"}
 Event = Patient | Order | Study | Clock
 Connection = psycopg.Connection[Any]
-
-
-@pytest.fixture
-def database(fresh_database: Callable[[], str]) -> Iterator[Connection]:
-    url = fresh_database()
-    migrate(url)
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 def person(value: str, name: str) -> Demographics:

@@ -1,17 +1,15 @@
 """Facts in the database: what is stored of them, and that it does not matter which transaction reads it again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import orjson
 import psycopg
-import pytest
 from numbered import START, envelope
 
 from dosestream.db import ledger
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
-from dosestream.db.migrate import migrate
 from dosestream.db.records import decode
 from dosestream.events.codec import Codec
 from dosestream.events.records import (
@@ -43,21 +41,6 @@ ROWS = (
     f"SELECT {PATIENT} FROM dose.patient ORDER BY 1, 2",
 )
 Connection = psycopg.Connection[Any]
-
-
-@pytest.fixture
-def new_database(fresh_database: Callable[[], str]) -> Iterator[Callable[[], Connection]]:
-    opened: list[Connection] = []
-
-    def make() -> Connection:
-        url = fresh_database()
-        migrate(url)
-        opened.append(psycopg.connect(url, autocommit=True))
-        return opened[-1]
-
-    yield make
-    for connection in opened:
-        connection.close()
 
 
 def history(mark: str = "") -> list[Event]:

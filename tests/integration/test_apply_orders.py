@@ -2,15 +2,13 @@
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from test_apply import begin, feed, records, rows, settle
 
-from dosestream.db.migrate import migrate
 from dosestream.kafka.topics import Topic
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "reconcile"))
@@ -20,21 +18,6 @@ from said import appointment, arrival, at, ct_report, decision, order, person, u
 Connection = psycopg.Connection[Any]
 DAY = 86_400
 JOE = person("P1", name="DOE^JOE")
-
-
-@pytest.fixture
-def new_database(fresh_database: Callable[[], str]) -> Iterator[Callable[[], Connection]]:
-    opened = []
-
-    def make() -> Connection:
-        url = fresh_database()
-        migrate(url)
-        opened.append(psycopg.connect(url, autocommit=True))
-        return opened[-1]
-
-    yield make
-    for connection in opened:
-        connection.close()
 
 
 def history() -> list[tuple[Topic, Any]]:

@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from test_apply import begin, feed, records, settle
 
-from dosestream.db.migrate import migrate
 from dosestream.events.records import Clock
 from dosestream.kafka.topics import Topic
 
@@ -27,21 +26,6 @@ REPORT, TURNAROUND = (
     "SELECT study_instance_uid, accession_number, status, text, reported_at FROM dose.report ORDER BY 2",
     "SELECT * FROM dose.turnaround ORDER BY 1",
 )
-
-
-@pytest.fixture
-def new_database(fresh_database: Callable[[], str]) -> Iterator[Callable[[], Connection]]:
-    opened = []
-
-    def make() -> Connection:
-        url = fresh_database()
-        migrate(url)
-        opened.append(psycopg.connect(url, autocommit=True))
-        return opened[-1]
-
-    yield make
-    for connection in opened:
-        connection.close()
 
 
 def moment(second: float) -> datetime:

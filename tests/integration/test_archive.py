@@ -40,7 +40,7 @@ class Topics:
         made.result(30)
         # Its partitions have their leaders a little later.
         reader = PartitionReader(self.kafka)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         for number in range(PARTITIONS):
             while True:
                 try:
@@ -55,7 +55,7 @@ class Topics:
         """Empty, as on a new broker."""
         (gone,) = self.admin.delete_topics([name]).values()
         gone.result(30)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while name in self.admin.list_topics(timeout=10).topics:
             assert time.monotonic() < deadline
             time.sleep(0.1)

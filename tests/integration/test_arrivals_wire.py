@@ -225,8 +225,8 @@ def test_a_peer_that_breaks_the_protocol_is_cut_off_and_others_go_on(arrivals: R
 
 @pytest.fixture
 def impatient(kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    """A listener that waits a second for what was begun, with room for two."""
-    monkeypatch.setattr("services.arrivals.service.Listener", partial(Listener, stalled_s=1.0))
+    """A listener that waits three seconds for what was begun, with room for two."""
+    monkeypatch.setattr("services.arrivals.service.Listener", partial(Listener, stalled_s=3.0))
     dicom = DicomSettings(port=0, max_associations=2)
     with running(settings_for(kafka, tmp_path, dicom)) as service:
         yield service
@@ -255,7 +255,7 @@ def test_a_peer_that_never_releases_keeps_its_place_and_the_next_is_told_to_come
 ) -> None:
     with impatient.storer() as storer, Peer(impatient.port):
         assert storer.store(sr.part10(dose_report())) == 0x0000
-        time.sleep(1.5)
+        time.sleep(4.5)
         refused = impatient.associate(sr.CT_IMAGE)
         assert refused.is_rejected
         answer = refused.acceptor.primitive

@@ -125,7 +125,7 @@ def test_a_batch_that_waited_for_a_swap_works_on_the_new_generation(url: str, co
     with psycopg.connect(url) as swapping:
         swapping.execute("SELECT number FROM dosestream.live_generation FOR UPDATE")
         waiting.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         blocked = (
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )

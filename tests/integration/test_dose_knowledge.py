@@ -1,7 +1,7 @@
 """Alerts, cumulative dose and reference levels in a real dose database."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -37,14 +37,6 @@ DAY = 86_400_000_000
 TOPICS = {Study: Topic.STUDY, Decision: Topic.DECISION, Patient: Topic.PATIENT, Clock: Topic.CLOCK}
 Event = Study | Decision | Patient | Clock
 Connection = psycopg.Connection[Any]
-
-
-@pytest.fixture
-def database(fresh_database: Callable[[], str]) -> Iterator[Connection]:
-    url = fresh_database()
-    migrate(url)
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 def who(*identifiers: str) -> Demographics:

@@ -1,11 +1,10 @@
 """Dose of a study in a real dose database: images and reports in any order, dose checks, administrations, the unread."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import permutations
 from typing import Any
 
 import psycopg
-import pytest
 
 from dosestream.db import ledger
 from dosestream.db.apply import apply, derive_dirty, enter_live_generation
@@ -31,14 +30,6 @@ CODEC, RULES = Codec(), Rules()
 START = 1_772_438_400_000_000
 UID = "1.2.826.0.1.2"
 Connection = psycopg.Connection[Any]
-
-
-@pytest.fixture
-def database(fresh_database: Callable[[], str]) -> Iterator[Connection]:
-    url = fresh_database()
-    migrate(url)
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 def instance(number: int, kind: str, dose: DoseReport) -> Study:

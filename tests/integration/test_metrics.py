@@ -42,7 +42,7 @@ def test_every_service_is_live_and_ready_and_shows_only_metrics_of_the_table(
 ) -> None:
     url = stack.ready["metrics"][service]
     assert health(url, "live")[0] == 200, health(url, "live")
-    wait_until(lambda: health(url, "ready")[0] == 200, f"{service} is ready", 30)
+    wait_until(lambda: health(url, "ready")[0] == 200, f"{service} is ready")
     shown = {one.name for one in scrape(url) if one.name.startswith("dosestream_")}
     known = {
         name
@@ -81,7 +81,7 @@ def test_a_committed_row_is_timed_and_the_lag_goes_to_nothing(stack: RunningStac
     url = stack.ready["metrics"]["reconciler"]
     before = total(scrape(url), "dosestream_row_seconds_count")
     send(stack, message(f"row-{time.time_ns()}"))
-    wait_until(lambda: total(scrape(url), "dosestream_row_seconds_count") > before, "the row is timed", 30)
+    wait_until(lambda: total(scrape(url), "dosestream_row_seconds_count") > before, "the row is timed")
     wait_until(lambda: watch.behind(stack.ready["kafka"], stack.ready["postgres"]) == 0, "at rest", 60)
 
     def caught_up() -> bool:
@@ -90,7 +90,7 @@ def test_a_committed_row_is_timed_and_the_lag_goes_to_nothing(stack: RunningStac
         ledger = total(values, "dosestream_ledger_offset", topic="radiology.patient.v1")
         return ledger > 0 and total(values, "dosestream_lag_records") == clock
 
-    wait_until(caught_up, "no lag", 30)
+    wait_until(caught_up, "no lag")
     assert total(scrape(url), "dosestream_source_silence_limit_seconds", source="METRICS|HOSP") == 240 * 60
 
 
@@ -105,7 +105,7 @@ def test_a_worker_that_hangs_is_seen_and_the_others_go_on(stack: RunningStack) -
         assert health(url, "live")[0] == 200
     finally:
         os.kill(worker, signal.SIGCONT)
-    wait_until(lambda: total(scrape(url), "dosestream_workers") == 2, "both again", 30)
+    wait_until(lambda: total(scrape(url), "dosestream_workers") == 2, "both again")
 
 
 def test_with_the_broker_away_the_services_that_need_it_are_live_and_not_ready(stack: RunningStack) -> None:
@@ -115,7 +115,7 @@ def test_with_the_broker_away_the_services_that_need_it_are_live_and_not_ready(s
     os.kill(broker, signal.SIGSTOP)
     try:
         for service in ("arrivals", "reconciler", "ingest"):
-            wait_until(lambda url=urls[service]: health(url, "ready")[0] == 503, f"{service} says so", 30)  # type: ignore[misc]
+            wait_until(lambda url=urls[service]: health(url, "ready")[0] == 503, f"{service} says so")  # type: ignore[misc]
             assert health(urls[service], "live")[0] == 200
         assert health(urls["worklist"], "ready")[0] == 200
         assert total(scrape(urls["arrivals"]), "dosestream_ready", check="kafka") == 0

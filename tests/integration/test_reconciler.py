@@ -295,7 +295,7 @@ def shown_alerts(settings: Settings) -> list[tuple[str, str, float]]:
 
 def alert_records(settings: Settings, uid: str, many: int) -> list[Alert | None]:
     """The records of a study on the alert topic, None for a tombstone, once there are so many."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         found = [
             None if value is None else Codec().decode(value, Alert)

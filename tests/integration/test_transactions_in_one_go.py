@@ -1,11 +1,12 @@
 """Statements sent without waiting: whose rows come when, and that an error is not passed over."""
 
-from collections.abc import Iterator
+import select
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
-from dosestream.db.pipeline import transaction
+from dosestream.db.pipeline import PipelineCursor, transaction
 
 Connection = psycopg.Connection[tuple[object, ...]]
 pytestmark = pytest.mark.stack
@@ -28,17 +29,54 @@ def test_what_is_asked_early_is_fetched_late_as_it_was_when_asked(connection: Co
         assert (second.fetchall(), first.fetchall()) == ([(11,)], [(1,)])
 
 
-def test_rows_that_are_here_are_fetched_while_later_statements_are_under_way(connection: Connection) -> None:
+def rows(cursor: psycopg.Cursor[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    return cursor.fetchall()
+
+
+def row(cursor: psycopg.Cursor[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    found = cursor.fetchone()
+    return [] if found is None else [found]
+
+
+Fetch = Callable[[psycopg.Cursor[tuple[object, ...]]], list[tuple[object, ...]]]
+ALL_OR_ONE = pytest.mark.parametrize("fetch", [rows, row], ids=["all", "one"])
+
+
+@ALL_OR_ONE
+def test_rows_that_are_here_are_fetched_while_later_statements_are_under_way(
+    connection: Connection, fetch: Fetch
+) -> None:
     with transaction(connection) as cursor:
         early = cursor.ask("SELECT 1")
         late = cursor.ask("SELECT 2")
-        assert early.fetchall() == [(1,)]
+        assert fetch(early) == [(1,)]
         cursor.execute("SET LOCAL statement_timeout = '1s'")
         cursor.execute("SELECT pg_sleep(60)")
-        assert late.fetchall() == [(2,)]
+        assert fetch(late) == [(2,)]
         with pytest.raises(psycopg.errors.QueryCanceled):
-            cursor.fetchall()
+            fetch(cursor)
         raise psycopg.Rollback
+
+
+@ALL_OR_ONE
+def test_rows_are_those_of_the_last_statement_though_those_of_the_one_before_came_meanwhile(
+    connection: Connection, fetch: Fetch
+) -> None:
+    with transaction(connection) as cursor:
+        # So large that the server sends them unasked: the first's end, too, with the second's beginning.
+        cursor.execute("SELECT repeat('x', 1000000)")
+        cursor.execute("SELECT repeat('y', 1000000)")
+        read_what_came(cursor)
+        cursor.execute("SELECT 2")
+        assert fetch(cursor) == [(2,)]
+
+
+def read_what_came(cursor: PipelineCursor) -> None:
+    """As libpq has it at any later statement, whenever the server's answer is there by then."""
+    server = cursor.connection.pgconn
+    while server.is_busy():
+        select.select([server.socket], [], [], 60)
+        server.consume_input()
 
 
 def test_an_error_shows_at_the_latest_when_it_would_commit(connection: Connection) -> None:

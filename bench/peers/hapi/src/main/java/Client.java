@@ -36,7 +36,7 @@ public final class Client {
             context.getParserConfiguration().setValidating(false);
             Connection connection = context.newClient(arguments[0], Integer.parseInt(arguments[1]), false);
             Initiator initiator = connection.getInitiator();
-            initiator.setTimeout(20, TimeUnit.SECONDS);
+            initiator.setTimeout(60, TimeUnit.SECONDS);
             List<Future<String>> lines = new ArrayList<>();
             for (Path file : files) {
                 lines.add(threads.submit(() -> sent(context, initiator, file)));
