@@ -20,6 +20,8 @@ log = logging.getLogger("dosestream.ingest")
 # Messages that wait for the checker.
 WAITING = 4
 MINUTE_S = 60.0
+# The budget of so many seconds may be spent at once.
+AT_ONCE_S = 6.0
 # Senders choose their names: with more sources than these all counts begin anew.
 MOST_REMEMBERED = 4096
 # The first check waits for the checker to start and to read the structures of the version.
@@ -34,7 +36,8 @@ class Sampling:
         self._loop = loop
         self.reload(settings)
         self._heard: dict[str, int] = {}
-        self._minute = (0.0, 0)
+        # When it was last looked at, and how many could be checked then.
+        self._budget = (0.0, 0.0)
         self._waiting: asyncio.Queue[tuple[SourceSettings, bytes]] = asyncio.Queue(WAITING)
         self._task: asyncio.Task[None] | None = None
         self._process: Process | None = None
@@ -82,12 +85,13 @@ class Sampling:
         self._end()
 
     def _has_budget(self) -> bool:
-        since, spent = self._minute
+        """Whether this one may be checked; what a minute may have is spread over it, for the sake of the answers."""
+        at, left = self._budget
         now = self._loop.time()
-        if now - since > MINUTE_S or not spent:
-            since, spent = now, 0
-        self._minute = since, spent + 1
-        return spent < self._settings.per_minute
+        per_second = self._settings.per_minute / MINUTE_S
+        left = min(left + (now - at) * per_second, max(1.0, per_second * AT_ONCE_S))
+        self._budget = now, left - 1 if left >= 1 else left
+        return left >= 1
 
     async def _work(self) -> None:
         while True:
