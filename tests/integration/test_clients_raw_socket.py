@@ -242,6 +242,7 @@ def test_a_sender_that_reads_no_answers_is_slowed_and_no_other(
                 sent += 1
         other.sendall(frame(adt(sent_by, "9")))
         assert [code(a) for a in answers(other, 1)] == ["AA"]
-        # It begins to read: every message it sent whole has its answer.
+        # It begins to read, and quickly: every message it sent whole has its answer.
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         deaf.settimeout(60)
         assert {code(a) for a in answers(deaf, sent)} == {"AR"}
