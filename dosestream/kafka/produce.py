@@ -3,6 +3,7 @@
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from dosestream.kafka.outgoing import Batch, Place
@@ -85,6 +86,7 @@ def _count(frame: bytes, at: int) -> int:
     return int(count)
 
 
+@lru_cache(maxsize=256)
 def _text(text: str) -> bytes:
     raw = text.encode()
     return _LENGTH.pack(len(raw)) + raw
