@@ -11,6 +11,7 @@ error: nothing here depends on their order.
 """
 
 import asyncio
+import logging
 from collections import Counter, defaultdict, deque
 from typing import Final, TypeVar
 
@@ -22,6 +23,8 @@ from dosestream.kafka.partitioning import partition_of
 from dosestream.kafka.produce import Answer
 from dosestream.kafka.publisher import Done, Position, Publication, PublishError
 from dosestream.settings import KafkaSettings
+
+log = logging.getLogger("dosestream.kafka.loop_publisher")
 
 # Requests to one broker that are not answered yet: one that it works on, and the next.
 UNANSWERED: Final = 2
@@ -266,7 +269,11 @@ class LoopPublisher:
         if record.value is not None:
             self._queued_bytes -= len(record.value)
         self.under_way -= 1
-        done(result)
+        try:
+            done(result)
+        except Exception:
+            # It must not; others' records are not to wait for ever because one did.
+            log.exception("%s: what hears of a record failed", record.topic)
 
 
 def _late(queues: dict[K, deque[Waiting]], now: float) -> list[Waiting]:

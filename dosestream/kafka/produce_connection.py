@@ -4,6 +4,7 @@ aiokafka opens it, with TLS and SASL; then its transport is ours, so that an ans
 """
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -46,6 +47,9 @@ class ProduceConnection(asyncio.Protocol):
         self.unanswered: deque[Sent] = deque()
         self._transport: asyncio.Transport = opened._writer.transport
         self._transport.set_protocol(self)
+        # Between requests nothing else tells that a network is gone.
+        if (connected := self._transport.get_extra_info("socket")) is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def send(self, batches: list[Batch], timeout_ms: int) -> None:
         """One request; the broker may take `timeout_ms` for all replicas."""

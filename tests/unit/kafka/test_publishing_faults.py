@@ -1,6 +1,7 @@
 """What the loop's publisher does when brokers fail: a table of faults, and any sequence of them."""
 
 import asyncio
+import logging
 from dataclasses import dataclass, replace
 
 import pytest
@@ -11,6 +12,7 @@ from published import (
     COUNT,
     GARBAGE,
     MUTE,
+    TOPIC,
     Told,
     outcome,
     positions_hold,
@@ -272,3 +274,29 @@ def test_after_any_faults_every_record_has_one_answer_and_what_is_stored_is_ther
             assert left_over() == []
 
     run(publish())
+
+
+def test_what_hears_of_a_record_and_fails_holds_up_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def publish() -> None:
+        async with scripted() as cluster:
+            publisher = LoopPublisher(cluster.settings, asyncio.get_running_loop())
+            told = Told(publisher)
+
+            def fails(_: object) -> None:
+                raise ValueError("said of a record")
+
+            publisher.publish(record(1), fails)
+            told.publish(*range(2, 40))
+            await publisher.close()
+            assert told.outcomes == {"stored"}
+            assert publisher.under_way == 0
+
+    said: list[str] = []
+    # Not by what keeps records: they hold the frames of what failed.
+    handler = logging.Handler()
+    handler.emit = lambda one: said.append(one.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("dosestream.kafka.loop_publisher")
+    monkeypatch.setattr(log, "handlers", [handler])
+    monkeypatch.setattr(log, "propagate", False)
+    run(publish())
+    assert said == [f"{TOPIC}: what hears of a record failed"]
