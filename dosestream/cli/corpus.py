@@ -1,6 +1,7 @@
 """Recorded messages: folders, files with one message or many (batches, MLLP dumps), the raw topic of a stack."""
 
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +30,8 @@ def from_files(paths: list[Path]) -> Iterator[Recorded]:
         for file in files:
             bodies = split(file.read_bytes())
             told = str(file.relative_to(path)) if file != path else file.name
+            if not bodies:
+                print(f"dosestream: {told} is left out: no segment MSH is in it", file=sys.stderr)
             for number, body in enumerate(bodies, 1):
                 yield Recorded(told if len(bodies) == 1 else f"{told}#{number}", body)
 

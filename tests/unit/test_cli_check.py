@@ -127,6 +127,13 @@ def test_a_corpus_is_summed_up_without_patient_data(corpus: Path, tmp_path: Path
     assert fields["order.procedure_code", "OBR-4.1"] == (2, 2)
 
 
+def test_a_file_of_a_corpus_without_a_message_is_told(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "day" / "notes.txt").write_text("no message")
+    result = check("--corpus", corpus, "--config", toml(tmp_path, ""))
+    assert "day/notes.txt is left out: no segment MSH is in it" in result.stderr
+    assert "4 messages" in result.stdout
+
+
 def test_the_same_configuration_changes_nothing_and_exits_0(corpus: Path, tmp_path: Path) -> None:
     result = check("--corpus", corpus, "--against", toml(tmp_path, ""))
     assert (result.exit_code, result.stdout) == (0, "4 messages, 0 change\n")

@@ -276,6 +276,17 @@ def test_after_any_faults_every_record_has_one_answer_and_what_is_stored_is_ther
     run(publish())
 
 
+class Hearing(logging.Handler):
+    """Notes what is logged, and keeps nothing else of it."""
+
+    def __init__(self, said: list[str]) -> None:
+        super().__init__()
+        self.said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
 def test_what_hears_of_a_record_and_fails_holds_up_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     async def publish() -> None:
         async with scripted() as cluster:
@@ -293,8 +304,7 @@ def test_what_hears_of_a_record_and_fails_holds_up_no_others(monkeypatch: pytest
 
     said: list[str] = []
     # Not by what keeps records: they hold the frames of what failed.
-    handler = logging.Handler()
-    handler.emit = lambda one: said.append(one.getMessage())  # type: ignore[method-assign]
+    handler = Hearing(said)
     log = logging.getLogger("dosestream.kafka.loop_publisher")
     monkeypatch.setattr(log, "handlers", [handler])
     monkeypatch.setattr(log, "propagate", False)
