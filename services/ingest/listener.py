@@ -172,10 +172,12 @@ class Connection(asyncio.Protocol):
         """Stop reading while this connection, or all together, have too much under way."""
         if self._closing or self._transport.is_closing():
             return
+        room = self._room
         full = (
             len(self._slots) >= self._listener.settings.mllp.in_flight_per_connection
             or self._write_paused
-            or not self._room.takes(self, self._framer.size)
+            or not room.has(self)
+            or not room.may_grow(self, self._framer.size)
         )
         if full == self._paused:
             return

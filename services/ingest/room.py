@@ -40,20 +40,6 @@ class Room:
         # In the order in which they came to wait.
         self._waiting: dict[Paced, None] = {}
 
-    def takes(self, connection: Paced, size: int) -> bool:
-        """Whether the connection, whose frame has `size` bytes so far, may be read from; if not, it is paced again
-        when it may.
-        """
-        load = self._load
-        if (
-            size <= LARGE_FRAME
-            and load.under_way < self._messages
-            and load.bytes_under_way < self._bytes
-            and not self._growing
-        ):
-            return True
-        return self.has(connection) and self.may_grow(connection, size)
-
     def has(self, connection: Paced) -> bool:
         """Whether another message may be read; if not, the connection is paced again when one may."""
         if self._load.under_way < self._messages and self._load.bytes_under_way < self._bytes:
