@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from running_stack import RunningStack
 from sharing import ByFile
+from started_server import started
 from xdist.remote import Producer
 
 from dosestream.db.migrate import migrate
@@ -58,15 +59,10 @@ def embedded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
     broker = EmbeddedKafka(
         tmp_path_factory.mktemp("kafka"), KafkaSettings(), ports.free(taken), ports.free(taken)
     )
-    broker.prepare()
-    broker.launch()
-    try:
-        broker.wait_ready(200)
+    with started(broker):
         create_topics(broker.client_settings(), site=False)
         publish_schemas(broker.client_settings())
         yield broker
-    finally:
-        broker.stop()
 
 
 @pytest.fixture(scope="session")
@@ -85,13 +81,8 @@ def embedded_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embe
         # What is committed outlives the server's end, and nothing here outlives the machine's.
         options=("fsync=off",),
     )
-    server.prepare()
-    server.launch()
-    try:
-        server.wait_ready(200)
+    with started(server):
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")

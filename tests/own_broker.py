@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from started_server import started
+
 from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.kafka.admin import create_topics, publish_schemas
@@ -15,13 +17,8 @@ def own_broker(folder: Path, *, topics: bool = True) -> Iterator[KafkaSettings]:
     """A real broker with every topic and schema, or with none, stopped afterwards."""
     taken: set[int] = set()
     server = EmbeddedKafka(folder, KafkaSettings(), ports.free(taken), ports.free(taken))
-    server.prepare()
-    server.launch()
-    try:
-        server.wait_ready(200)
+    with started(server):
         if topics:
             create_topics(server.client_settings(), site=False)
             publish_schemas(server.client_settings())
         yield server.client_settings()
-    finally:
-        server.stop()

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 from publisher_contract import PARTITIONS, Door, PublisherContract, Result, reached
+from started_server import started
 
 from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
@@ -36,13 +37,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
     server = EmbeddedKafka(
         tmp_path_factory.mktemp("kafka"), KafkaSettings(), ports.free(taken), ports.free(taken)
     )
-    server.prepare()
-    server.launch()
-    try:
-        server.wait_ready(200)
+    with started(server):
         yield server
-    finally:
-        server.stop()
 
 
 def topic(kafka: KafkaSettings, name: str) -> str:

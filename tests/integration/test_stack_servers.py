@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from started_server import started
 
 from dosestream.embedded import ports
 from dosestream.embedded.kafka import EmbeddedKafka
@@ -63,13 +64,8 @@ def test_a_record_of_the_largest_size_passes_and_survives_a_kill_9_of_the_broker
 def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """A server to kill: it recovers at once, while that of the session has the databases of many tests to go through."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("own") / "cluster", ports.free(set()), "secret")
-    server.prepare()
-    server.launch()
-    try:
-        server.wait_ready(200)
+    with started(server):
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGQUIT, signal.SIGINT])
