@@ -21,6 +21,7 @@ from dosestream.kafka.brokers import NOBODY, REST_S, Brokers
 from dosestream.kafka.outgoing import BATCH_BYTES, Batch, Identity, Place, Waiting, size_of
 from dosestream.kafka.partitioning import partition_of
 from dosestream.kafka.produce import Answer
+from dosestream.kafka.produce_connection import ProduceConnection
 from dosestream.kafka.publisher import Done, Position, Publication, PublishError
 from dosestream.settings import KafkaSettings
 
@@ -96,9 +97,7 @@ class LoopPublisher:
             self._homeless[topic].append(waiting)
         else:
             self._queues[places[partition_of(key, len(places))]].append(waiting)
-            if not self._flushing:
-                self._flushing = True
-                loop.call_soon(self._flush)
+            self._flush_soon()
         if self._look is None:
             self._look = loop.call_later(LOOK_S, self._fail_late)
 
@@ -127,8 +126,8 @@ class LoopPublisher:
             brokers.identify()
         if identity is None:
             return
-        requests: dict[int, list[Batch]] = {}
-        sizes: dict[int, int] = {}
+        requests: dict[ProduceConnection, list[Batch]] = {}
+        sizes: defaultdict[ProduceConnection, int] = defaultdict(int)
         for place in (*self._again, *self._queues):
             if place in self._out or place in brokers.given_up:
                 continue
@@ -137,16 +136,15 @@ class LoopPublisher:
             if (
                 connection is None
                 or len(connection.unanswered) >= UNANSWERED
-                or sizes.get(node, 0) > REQUEST_BYTES
+                or sizes[connection] > REQUEST_BYTES
             ):
                 continue
             batch = self._again.pop(place) if place in self._again else self._batch(identity, place)
             self._out[place] = batch
-            requests.setdefault(node, []).append(batch)
-            sizes[node] = sizes.get(node, 0) + len(batch.payload)
-        for node, batches in requests.items():
-            if (connection := brokers.connection(node)) is not None:
-                connection.send(batches, self._timeout_ms)
+            requests.setdefault(connection, []).append(batch)
+            sizes[connection] += len(batch.payload)
+        for connection, batches in requests.items():
+            connection.send(batches, self._timeout_ms)
 
     def _batch(self, identity: Identity, place: Place) -> Batch:
         queue = self._queues[place]
@@ -175,7 +173,7 @@ class LoopPublisher:
                     self._refuse(waiting, "Kafka does not let this client write to it", False)
         self._flush_soon()
 
-    def _heard(self, _: list[Batch], answers: list[Answer]) -> None:
+    def _heard(self, answers: list[Answer]) -> None:
         """A request has its answer."""
         self._brokers.heard()
         for place, code, offset in answers:

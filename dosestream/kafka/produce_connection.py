@@ -19,7 +19,7 @@ CLIENT: Final = "dosestream"
 SIZE, CORRELATION = 4, 4
 LARGEST_ANSWER: Final = 16 << 20
 
-Answered = Callable[[list[Batch], list[Answer]], None]
+Answered = Callable[[list[Answer]], None]
 Lost = Callable[["ProduceConnection", str], None]
 
 
@@ -100,7 +100,7 @@ class ProduceConnection(asyncio.Protocol):
         if len(found) != len(sent.batches) or {one.place for one in found} != {b.place for b in sent.batches}:
             return False
         self.unanswered.popleft()
-        self._answered(sent.batches, found)
+        self._answered(found)
         return True
 
     def _end(self, reason: str) -> None:
