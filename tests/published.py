@@ -9,8 +9,9 @@ from publisher_contract import Result
 from scripted_broker import PARTITIONS, Cluster, Fault, Said
 
 from dosestream.kafka.loop_publisher import LoopPublisher
-from dosestream.kafka.outgoing import Batch, Place
+from dosestream.kafka.outgoing import Batch
 from dosestream.kafka.publisher import Position, Publication
+from dosestream.kafka.records import Partition
 
 TOPIC = "loop"
 GARBAGE, MUTE = Fault(said=Said.GARBAGE), Fault(said=Said.NOTHING)
@@ -58,7 +59,7 @@ def positions_hold(told: Told, cluster: Cluster) -> None:
     for number in told.results:
         result = told.of(number)
         if isinstance(result, Position):
-            log = cluster.logs[Place(TOPIC, result.partition)].records
+            log = cluster.logs[Partition(TOPIC, result.partition)].records
             assert log[result.offset] == record(number)
 
 

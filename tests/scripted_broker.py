@@ -22,8 +22,8 @@ from aiokafka.protocol.produce import ProduceRequest_v7, ProduceResponse_v7
 from aiokafka.protocol.transaction import InitProducerIdRequest_v0, InitProducerIdResponse_v0
 from aiokafka.record.memory_records import MemoryRecords
 
-from dosestream.kafka.outgoing import Place
 from dosestream.kafka.publisher import Publication
+from dosestream.kafka.records import Partition
 from dosestream.settings import KafkaSettings
 
 HOST: Final = "127.0.0.1"
@@ -64,7 +64,7 @@ class Fault:
 
 
 @dataclass
-class Partition:
+class Log:
     """A log, and what is known of the producers that wrote to it."""
 
     records: list[Publication] = field(default_factory=list)
@@ -110,9 +110,9 @@ class Cluster:
     """
 
     def __init__(self, nodes: int = 1) -> None:
-        self.logs: defaultdict[Place, Partition] = defaultdict(Partition)
+        self.logs: defaultdict[Partition, Log] = defaultdict(Log)
         self.topics: set[str] = set()
-        self.leaders: dict[Place, int] = {}
+        self.leaders: dict[Partition, int] = {}
         self.faults: deque[Fault] = deque()
         self.others: defaultdict[int, deque[Fault]] = defaultdict(deque)
         self.forbidden: set[str] = set()
@@ -131,9 +131,9 @@ class Cluster:
 
     def lead(self, node: int) -> None:
         """All partitions move to a node; -1: nobody leads them."""
-        self.leaders = {Place(topic, n): node for topic in self.topics for n in range(PARTITIONS)}
+        self.leaders = {Partition(topic, n): node for topic in self.topics for n in range(PARTITIONS)}
 
-    def leader(self, place: Place) -> int:
+    def leader(self, place: Partition) -> int:
         """Where a partition lies; the first node has what was not moved."""
         return self.leaders.get(place, 1)
 
@@ -151,12 +151,12 @@ class Cluster:
             if topic in self.forbidden:
                 topics.append((UNAUTHORISED, topic, False, []))
                 continue
-            leaders = [(n, self.leader(Place(topic, n))) for n in range(PARTITIONS)]
+            leaders = [(n, self.leader(Partition(topic, n))) for n in range(PARTITIONS)]
             topics.append((0, topic, False, [(0, n, node, [node], [node]) for n, node in leaders]))
         alive = [(one.node, HOST, one.port, None) for one in self.brokers if one.there]
         return MetadataResponse_v1(alive, alive[0][0], topics)
 
-    def store(self, node: int, place: Place, held: bytes, fault: Fault) -> tuple[int, int]:
+    def store(self, node: int, place: Partition, held: bytes, fault: Fault) -> tuple[int, int]:
         """(error code, first offset) of a batch."""
         batch = MemoryRecords(held).next_batch()
         if batch is None or not batch.validate_crc():
@@ -263,7 +263,9 @@ class Broker:
         assert (asked.transactional_id, asked.required_acks) == (None, -1)
         topics: list[Any] = []
         for topic, parts in asked.topics:
-            told = [(n, *self.cluster.store(self.node, Place(topic, n), held, fault)) for n, held in parts]
+            told = [
+                (n, *self.cluster.store(self.node, Partition(topic, n), held, fault)) for n, held in parts
+            ]
             if fault.said is Said.OTHER_PARTITIONS:
                 told = [(n + PARTITIONS, code, offset) for n, code, offset in told]
             topics.append((topic, [(n, code, offset, -1, 0) for n, code, offset in told]))

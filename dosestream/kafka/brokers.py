@@ -11,10 +11,12 @@ from typing import Any, Final
 import aiokafka.errors as broker_errors
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.transaction import InitProducerIdRequest
+from aiokafka.structs import TopicPartition
 
 from dosestream.kafka import security
-from dosestream.kafka.outgoing import Batch, Identity, Place
+from dosestream.kafka.outgoing import Batch, Identity
 from dosestream.kafka.produce_connection import CLIENT, Answered, ProduceConnection, open_connection
+from dosestream.kafka.records import Partition
 from dosestream.settings import KafkaSettings
 
 log = logging.getLogger("dosestream.kafka.brokers")
@@ -28,7 +30,7 @@ BEGIN_AGAIN_S: Final = 5.0
 GREETING: Final = 1 / 3
 
 # Of each topic that was asked for: its partitions, by number.
-Topics = dict[str, tuple[Place, ...]]
+Topics = dict[str, tuple[Partition, ...]]
 
 
 class Brokers:
@@ -67,10 +69,10 @@ class Brokers:
         self.topics: Topics = {}
         self.refused: set[str] = set()
         self.identity: Identity | None = None
-        self.given_up: set[Place] = set()
+        self.given_up: set[Partition] = set()
         self.reason = "Kafka does not answer"
         self._away = False
-        self._leaders: dict[Place, int] = {}
+        self._leaders: dict[Partition, int] = {}
         self._connections: dict[int, ProduceConnection] = {}
         self._opening: set[int] = set()
         self._began = self._connecting = self._identifying = False
@@ -88,7 +90,7 @@ class Brokers:
         """What is known has proved wrong, or too little."""
         self._client.force_metadata_update()
 
-    def leader(self, place: Place) -> int:
+    def leader(self, place: Partition) -> int:
         """The node that leads a partition; NOBODY where none is known."""
         return self._leaders.get(place, NOBODY)
 
@@ -175,9 +177,9 @@ class Brokers:
                 # What was known of a topic stays: it may just be hidden by an election.
                 self.reason = "Kafka has no such topic"
                 continue
-            self.topics[topic] = places = tuple(Place(topic, number) for number in range(len(numbers)))
+            self.topics[topic] = places = tuple(Partition(topic, number) for number in range(len(numbers)))
             for place in places:
-                leader = cluster.leader_for_partition(place)
+                leader = cluster.leader_for_partition(TopicPartition(*place))
                 self._leaders[place] = NOBODY if leader is None else leader
         self._changed()
 

@@ -18,11 +18,12 @@ from typing import Final, TypeVar
 import aiokafka.errors as broker_errors
 
 from dosestream.kafka.brokers import NOBODY, REST_S, Brokers
-from dosestream.kafka.outgoing import BATCH_BYTES, Batch, Identity, Place, Waiting, size_of
+from dosestream.kafka.outgoing import BATCH_BYTES, Batch, Identity, Waiting, size_of
 from dosestream.kafka.partitioning import partition_of
 from dosestream.kafka.produce import Answer
 from dosestream.kafka.produce_connection import ProduceConnection
 from dosestream.kafka.publisher import Done, Position, Publication, PublishError
+from dosestream.kafka.records import Partition
 from dosestream.settings import KafkaSettings
 
 log = logging.getLogger("dosestream.kafka.loop_publisher")
@@ -66,13 +67,13 @@ class LoopPublisher:
         self._most_queued = max(QUEUED_BYTES, 4 * kafka.max_record_bytes)
         # Records of topics that are not known yet, and of partitions; and the bytes of all.
         self._homeless: defaultdict[str, deque[Waiting]] = defaultdict(deque)
-        self._queues: defaultdict[Place, deque[Waiting]] = defaultdict(deque)
+        self._queues: defaultdict[Partition, deque[Waiting]] = defaultdict(deque)
         self._queued_bytes = 0
         # Batches under way, or at rest after an error; those that go again; and how many of a partition's next
         # records travel in a batch of their own.
-        self._out: dict[Place, Batch] = {}
-        self._again: dict[Place, Batch] = {}
-        self._alone: Counter[Place] = Counter()
+        self._out: dict[Partition, Batch] = {}
+        self._again: dict[Partition, Batch] = {}
+        self._alone: Counter[Partition] = Counter()
         self._flushing = False
         self._look: asyncio.TimerHandle | None = None
         self.under_way = 0
@@ -146,7 +147,7 @@ class LoopPublisher:
         for connection, batches in requests.items():
             connection.send(batches, self._timeout_ms)
 
-    def _batch(self, identity: Identity, place: Place) -> Batch:
+    def _batch(self, identity: Identity, place: Partition) -> Batch:
         queue = self._queues[place]
         if alone := self._alone.pop(place, 0):
             batch = identity.batch(place, queue, 1)
@@ -183,7 +184,7 @@ class LoopPublisher:
                 self._failed(batch, code)
                 continue
             del self._out[place]
-            partition = place.partition
+            partition = place.number
             for number, waiting in enumerate(batch.records, offset):
                 if waiting is not None:
                     self._answer(waiting, Position(partition, number))
@@ -230,7 +231,7 @@ class LoopPublisher:
             self._brokers.given_up.add(batch.place)
         self._loop.call_later(REST_S, self._rested, batch.place)
 
-    def _rested(self, place: Place) -> None:
+    def _rested(self, place: Partition) -> None:
         self._out.pop(place, None)
         self._flush_soon()
 

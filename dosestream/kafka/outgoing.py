@@ -12,18 +12,12 @@ from typing import Final, NamedTuple
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from dosestream.kafka.publisher import Done, Publication
+from dosestream.kafka.records import Partition
 
 # Records of one batch, as long as they are more than one.
 BATCH_BYTES: Final = 1_000_000
 _SEQUENCES: Final = 1 << 31
 _MAGIC, _UNCOMPRESSED, _NO_TRANSACTION = 2, 0, 0
-
-
-class Place(NamedTuple):
-    """One partition of one topic."""
-
-    topic: str
-    partition: int
 
 
 class Waiting(NamedTuple):
@@ -43,7 +37,7 @@ class Batch:
         payload: what is sent, however often.
     """
 
-    place: Place
+    place: Partition
     records: list[Waiting | None]
     payload: bytearray
 
@@ -66,9 +60,9 @@ class Identity:
 
     producer_id: int
     epoch: int
-    sequences: dict[Place, int] = field(default_factory=dict)
+    sequences: dict[Partition, int] = field(default_factory=dict)
 
-    def batch(self, place: Place, queue: deque[Waiting], most: int = 1 << 20) -> Batch:
+    def batch(self, place: Partition, queue: deque[Waiting], most: int = 1 << 20) -> Batch:
         """Take up to `most` records of the queue, as many as a batch holds; one of any size."""
         first = self.sequences.get(place, 0)
         builder = DefaultRecordBatchBuilder(

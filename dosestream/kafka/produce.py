@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from dosestream.kafka.outgoing import Batch, Place
+from dosestream.kafka.outgoing import Batch
+from dosestream.kafka.records import Partition
 
 _PRODUCE, _VERSION = 0, 7
 _ALL_REPLICAS, _NO_TEXT = -1, -1
@@ -22,7 +23,7 @@ _THROTTLE: Final = 4  # the last of an answer: how long a broker holds this clie
 class Answer(NamedTuple):
     """What became of a batch: an error code, 0 where it is stored, and the offset of its first record."""
 
-    place: Place
+    place: Partition
     code: int
     offset: int
 
@@ -45,7 +46,7 @@ def request(
         pieces.append(_text(topic))
         pieces.append(_COUNT.pack(len(held)))
         for batch in held:
-            pieces.append(_BATCH.pack(batch.place.partition, len(batch.payload)))
+            pieces.append(_BATCH.pack(batch.place.number, len(batch.payload)))
             pieces.append(batch.payload)
     pieces[0] = _HEAD.pack(_HEAD.size - 4 + sum(map(len, pieces)), _PRODUCE, _VERSION, correlation)
     return pieces
@@ -71,7 +72,7 @@ def answers(frame: bytes) -> Iterator[Answer]:
             for _ in range(partitions):
                 partition, code, offset, _, _ = _STORED.unpack_from(frame, at)
                 at += _STORED.size
-                yield Answer(Place(topic, partition), code, offset)
+                yield Answer(Partition(topic, partition), code, offset)
         if at + _THROTTLE != len(frame):
             raise ValueError(at)
     except (ValueError, struct.error) as error:

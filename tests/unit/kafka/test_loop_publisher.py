@@ -13,8 +13,8 @@ from publisher_contract import Door, Kafka, PublisherContract, Result, reached
 from scripted_broker import scripted
 
 from dosestream.kafka.loop_publisher import LoopPublisher
-from dosestream.kafka.outgoing import Place
 from dosestream.kafka.publisher import Position, Publication
+from dosestream.kafka.records import Partition
 from dosestream.settings import KafkaSettings
 
 
@@ -41,7 +41,7 @@ class TestScriptedBrokers(PublisherContract):
             async with scripted() as cluster:
 
                 async def stored(position: Position) -> Publication:
-                    return cluster.logs[Place("loop", position.partition)].records[position.offset]
+                    return cluster.logs[Partition("loop", position.partition)].records[position.offset]
 
                 yield Kafka(cluster.settings, "loop", stored)
 

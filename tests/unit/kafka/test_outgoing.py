@@ -8,10 +8,11 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dosestream.kafka.outgoing import BATCH_BYTES, Batch, Identity, Place, Waiting, size_of
+from dosestream.kafka.outgoing import BATCH_BYTES, Batch, Identity, Waiting, size_of
 from dosestream.kafka.publisher import Publication
+from dosestream.kafka.records import Partition
 
-PLACE = Place("topic", 3)
+PLACE = Partition("topic", 3)
 LAST = 2**31 - 1
 
 records = st.builds(
@@ -75,7 +76,7 @@ def test_sequences_count_the_records_and_begin_anew_after_the_last(
 
 
 def test_each_partition_has_its_own_sequence() -> None:
-    identity, other = Identity(7, 0), Place("topic", 4)
+    identity, other = Identity(7, 0), Partition("topic", 4)
     places = [PLACE, other, PLACE, other]
     assert [opened(identity.batch(place, small(2)))[0][2] for place in places] == [0, 0, 2, 2]
 

@@ -9,11 +9,12 @@ from aiokafka.protocol.produce import ProduceRequest_v7, ProduceResponse_v7
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dosestream.kafka.outgoing import Batch, Place
+from dosestream.kafka.outgoing import Batch
 from dosestream.kafka.produce import Answer, answers, request
+from dosestream.kafka.records import Partition
 
 topics = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-places = st.builds(Place, topics, st.integers(0, 2**31 - 1))
+places = st.builds(Partition, topics, st.integers(0, 2**31 - 1))
 codes = st.integers(-(2**15), 2**15 - 1)
 longs = st.integers(-(2**63), 2**63 - 1)
 
@@ -25,7 +26,7 @@ longs = st.integers(-(2**63), 2**63 - 1)
     st.dictionaries(places, st.binary(max_size=40), max_size=8),
 )
 def test_a_request_says_what_aiokafka_reads(
-    correlation: int, client: str, timeout_ms: int, payloads: dict[Place, bytes]
+    correlation: int, client: str, timeout_ms: int, payloads: dict[Partition, bytes]
 ) -> None:
     batches = [Batch(place, [], bytearray(payload)) for place, payload in payloads.items()]
     said = b"".join(request(correlation, client, timeout_ms, batches))
@@ -36,7 +37,7 @@ def test_a_request_says_what_aiokafka_reads(
     assert header == (0, 7, correlation, client)
     assert (body.transactional_id, body.required_acks, body.timeout) == (None, -1, timeout_ms)
     assert len({topic for topic, _ in body.topics}) == len(body.topics)
-    found = {Place(topic, number): held for topic, parts in body.topics for number, held in parts}
+    found = {Partition(topic, number): held for topic, parts in body.topics for number, held in parts}
     assert found == payloads
 
 
@@ -101,5 +102,7 @@ def test_any_bytes_are_an_answer_to_the_last_byte_or_an_error(frame: bytes) -> N
     response = ProduceResponse_v7.decode(BytesIO(frame[4:]))
     assert len(frame) == 4 + len(response.encode())
     assert found == [
-        Answer(Place(topic, part[0]), part[1], part[2]) for topic, parts in response.topics for part in parts
+        Answer(Partition(topic, part[0]), part[1], part[2])
+        for topic, parts in response.topics
+        for part in parts
     ]

@@ -31,9 +31,9 @@ from scripted_broker import (
 )
 
 from dosestream.kafka.loop_publisher import LoopPublisher
-from dosestream.kafka.outgoing import Place
 from dosestream.kafka.partitioning import partition_of
 from dosestream.kafka.publisher import Publication
+from dosestream.kafka.records import Partition
 
 # Seconds of waiting for brokers that do not answer.
 pytestmark = pytest.mark.slow
@@ -153,7 +153,9 @@ def test_a_broker_that_answers_nothing_holds_up_no_others_partitions() -> None:
             publisher = LoopPublisher(cluster.settings, asyncio.get_running_loop())
             told = Told(publisher)
             await known(cluster, told)
-            cluster.leaders = {Place(TOPIC, number): 2 if number == 0 else 3 for number in range(PARTITIONS)}
+            cluster.leaders = {
+                Partition(TOPIC, number): 2 if number == 0 else 3 for number in range(PARTITIONS)
+            }
             cluster.faults.extend([Fault(6)] * 4)
             told.publish(*range(COUNT))
             await told.all()
