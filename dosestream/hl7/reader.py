@@ -42,34 +42,38 @@ class Segment:
 class Group:
     """Segments that belong together, with those of the whole message behind them.
 
-    A path is looked up in the group's own segments, then in the outer ones.
+    A path is looked up in the group's own segments, then in the outer ones. `by_name` is both, where they are
+    known.
     """
 
     __slots__ = ("_by_name", "delimiters", "outer", "segments")
 
-    def __init__(self, segments: Sequence[Segment], outer: "Group | None" = None) -> None:
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        outer: "Group | None" = None,
+        by_name: dict[str, list[Segment]] | None = None,
+    ) -> None:
         self.segments = segments
         self.outer = outer
         if segments:
             self.delimiters = segments[0].delimiters
         else:
             self.delimiters = STANDARD if outer is None else outer.delimiters
-        own: dict[str, list[Segment]] = {}
-        for segment in segments:
-            if (found := own.get(segment.name)) is None:
-                own[segment.name] = [segment]
-            else:
-                found.append(segment)
-        self._by_name: dict[str, list[Segment]] = own if outer is None else {**outer._by_name, **own}
+        if by_name is None:
+            by_name = {}
+            for segment in segments:
+                if (found := by_name.get(segment.name)) is None:
+                    by_name[segment.name] = [segment]
+                else:
+                    found.append(segment)
+            if outer is not None:
+                by_name = {**outer._by_name, **by_name}
+        self._by_name: dict[str, list[Segment]] = by_name
 
     def part(self, segments: Sequence[Segment]) -> "Group":
         """Some of this group's segments as a group with this one behind it; no name may be there twice."""
-        group = Group.__new__(Group)
-        group.segments = segments
-        group.outer = self
-        group.delimiters = self.delimiters
-        group._by_name = self._by_name
-        return group
+        return Group(segments, self, self._by_name)
 
     @property
     def is_plain(self) -> bool:

@@ -70,7 +70,7 @@ VISIT = (
 
 PATIENT = (*VISIT, row("patient_class", values.first, "PV1-2"))
 
-DEMOGRAPHICS = (
+DEMOGRAPHICS: tuple[Row, ...] = (
     row("name", values.person, "PID-5"),
     row("birth_date", values.birth_date, "PID-7"),
     row("sex", values.sex, "PID-8"),
@@ -80,7 +80,7 @@ DEMOGRAPHICS = (
 IDENTIFIERS = tuple(map(Path.parse, ("PID-3", "PID-2", "PID-4")))
 PRIOR_IDENTIFIERS = tuple(map(Path.parse, ("MRG-1", "MRG-4")))
 
-ORDER = (
+ORDER: tuple[Row, ...] = (
     row("control_code", values.first, "ORC-1"),
     row("order_status", values.first, "ORC-5"),
     row("placer_order_number placer_issuer", _EI, "ORC-2.1 ORC-2", "OBR-2.1 OBR-2"),
@@ -126,14 +126,14 @@ REPORT = (
     row("study_instance_uid", values.first, "ZDS-1.1", "IPC-3.1"),
     row("accession_number accession_issuer", _EI, "OBR-18 OBR-18", "IPC-1.1 IPC-1"),
 )
-RESULT = (
+RESULT: tuple[Row, ...] = (
     *REPORT,
     row("placer_order_number placer_issuer", _EI, "OBR-2.1 OBR-2", "ORC-2.1 ORC-2"),
     row("filler_order_number filler_issuer", _EI, "OBR-3.1 OBR-3", "ORC-3.1 ORC-3"),
     row("status", values.first, "OBR-25"),
     row("author", values.named_practitioner, "OBR-32"),
 )
-DOCUMENT = (
+DOCUMENT: tuple[Row, ...] = (
     *REPORT,
     row("placer_order_number placer_issuer", _EI, "TXA-14.1 TXA-14", "OBR-2.1 OBR-2", "ORC-2.1 ORC-2"),
     row("filler_order_number filler_issuer", _EI, "TXA-15.1 TXA-15", "OBR-3.1 OBR-3", "ORC-3.1 ORC-3"),
@@ -142,7 +142,7 @@ DOCUMENT = (
     row("status", values.first, "TXA-17"),
     row("author", values.practitioner, "TXA-9", "TXA-22", "TXA-10", "TXA-5"),
 )
-APPOINTMENT = (
+APPOINTMENT: tuple[Row, ...] = (
     row("placer_appointment_id", values.first, "SCH-1.1"),
     row("filler_appointment_id", values.first, "SCH-2.1"),
     row("placer_order_number", values.first, "SCH-26.1"),

@@ -288,8 +288,8 @@ class Intake:
 
         try:
             record = self.publications.rejection(rejected(refusal, raw, None))
-        except NotRegisteredError as error:
-            stored(PublishError(str(error), retriable=True))
+        except NotRegisteredError as unregistered:
+            stored(PublishError(str(unregistered), retriable=True))
             return
         self.publisher.publish(record, stored)
 

@@ -252,8 +252,10 @@ class Listener:
             reuse_port=shared or None,
         )
         self._sweeper = loop.create_task(self._sweep())
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return str(host), int(port)
+        # uvloop gives a list of sockets where asyncio has a tuple.
+        sockets: Any = self._server.sockets
+        address = sockets[0].getsockname()
+        return str(address[0]), int(address[1])
 
     def open_tls(self, certificates: Certificates, *, shared: bool = False) -> tuple[str, int]:
         """Listen for TLS, too; as `open`. New connections get the context that is loaded when they come."""
