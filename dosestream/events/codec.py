@@ -16,8 +16,9 @@ from typing import Any, TypeVar, cast
 from fastavro import schemaless_reader
 
 from dosestream.events import records
+from dosestream.events.binary import Encoder, PartsEncoder
 from dosestream.events.decoders import Decoder, compile_decoder
-from dosestream.events.encoders import Encoder, PartsEncoder, compile_encoder, compile_parts_encoder
+from dosestream.events.record_encoders import ENCODERS, PARTS_ENCODERS
 from dosestream.events.records import CLASSES, Event
 from dosestream.events.schemas import Schema, by_fingerprint, load
 
@@ -88,12 +89,8 @@ class Codec:
 
     def _write_with(self, ids: Mapping[str, int]) -> None:
         prefixes = {cls: self._prefix(ids.get(name), load(name)) for name, cls in CLASSES.items()}
-        self._parts_encoders.update(
-            {cls: (prefix, _parts_encoder(self._readers[cls].text)) for cls, prefix in prefixes.items()}
-        )
-        self._encoders.update(
-            {cls: (prefix, _encoder(self._readers[cls].text)) for cls, prefix in prefixes.items()}
-        )
+        self._parts_encoders.update({cls: (prefix, PARTS_ENCODERS[cls]) for cls, prefix in prefixes.items()})
+        self._encoders.update({cls: (prefix, ENCODERS[cls]) for cls, prefix in prefixes.items()})
 
     def _prefix(self, registry_id: int | None, schema: Schema) -> bytes:
         if registry_id is None:
@@ -185,13 +182,3 @@ def _not_registered(cls: type) -> NotRegisteredError:
 def _decoder(text: str) -> Decoder:
     """The decoder of one of this release's schemas; compiled when its first record comes."""
     return compile_decoder(json.loads(text), vars(records))
-
-
-@cache
-def _encoder(schema: str) -> Encoder:
-    return compile_encoder(json.loads(schema))
-
-
-@cache
-def _parts_encoder(schema: str) -> PartsEncoder:
-    return compile_parts_encoder(json.loads(schema))

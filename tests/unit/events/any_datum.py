@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from dosestream.events.encoders import LISTED
+from dosestream.events.binary import LISTED
 
 # Lengths and numbers at which their writing takes another byte or another way, and characters of several bytes.
 TEXTS = st.sampled_from(["", "", "", '""', "Müller^Ann", "検査", "x" * 63, "x" * 64, "ü" * 65, "y" * LISTED])

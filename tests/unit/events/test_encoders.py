@@ -12,9 +12,10 @@ from fastavro import schemaless_writer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dosestream.events import encoders
+from dosestream.events import binary
+from dosestream.events.binary import long
 from dosestream.events.codec import SINGLE_OBJECT, Codec
-from dosestream.events.encoders import compile_encoder, long
+from dosestream.events.encoders import compile_encoder
 from dosestream.events.records import CLASSES, Order
 from dosestream.events.schemas import NAMES, load
 
@@ -58,9 +59,9 @@ def test_parts_are_encoded_as_the_whole_is(name: str) -> None:
 
 
 def test_patients_that_come_again_are_written_as_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "MOST_RECORDS", 3)
+    monkeypatch.setattr(binary, "MOST_RECORDS", 3)
     schema = {"name": "P", "type": "record", "fields": [{"name": "name", "type": "string"}]}
-    encode = encoders.compile_encoder(
+    encode = compile_encoder(
         {"type": "record", "name": "E", "fields": [{"name": "patient", "type": ["null", schema]}]}
     )
     patients = [SimpleNamespace(name=f"n{number}") for number in range(5)]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
@@ -53,16 +54,21 @@ RAW = RawMessage(
 )
 
 
-def test_dataclasses_are_those_of_the_schemas() -> None:
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [(generate.TARGET, generate.generate), (generate.ENCODERS_TARGET, generate.generate_encoders)],
+    ids=["dataclasses", "encoders"],
+)
+def test_what_is_generated_is_that_of_the_schemas(target: Path, text: Callable[[], str]) -> None:
     ruff = str(Path(sys.executable).with_name("ruff"))
     formatted = subprocess.run(
-        [ruff, "format", "-", "--stdin-filename", str(generate.TARGET)],
-        input=generate.generate(),
+        [ruff, "format", "-", "--stdin-filename", str(target)],
+        input=text(),
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert generate.TARGET.read_text() == formatted, "run `python -m dosestream.events.generate`"
+    assert target.read_text() == formatted, "run `python -m dosestream.events.generate`"
 
 
 def _fields(schema: Any) -> list[tuple[str, Any]]:
