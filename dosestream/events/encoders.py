@@ -42,6 +42,13 @@ def encoder(schema: Any) -> list[str]:
     ]
 
 
+def _part(field: Any) -> str:
+    if "default" not in field:
+        return f"fields[{field['name']!r}]"
+    default = f", {field['default']!r}" if field["default"] is not None else ""
+    return f"fields.get({field['name']!r}{default})"
+
+
 def keeper(schema: Any) -> str:
     """What keeps the bytes of a record that is part of others."""
     name = whole_name(schema)
@@ -54,17 +61,11 @@ def parts_encoder(schema: Any) -> list[str]:
     Nested records are objects. A field that the schema has not is passed over, and one that has no default and is
     absent is a `KeyError`.
     """
-    places = [
-        (f"get({name!r}, {field['default']!r})" if "default" in field else f"fields[{name!r}]", field["type"])
-        for field in schema["fields"]
-        for name in (field["name"],)
-    ]
-    body = _body(places)
+    places = [(_part(field), field["type"]) for field in schema["fields"]]
     return [
         f"def {parts_name(schema)}(before: bytes, fields: dict[str, Any]) -> bytes:",
         f'    """{_said(schema)}, by its fields."""',
-        *(["    get = fields.get"] if any("get(" in line for line in body) else []),
-        *body,
+        *_body(places),
         "",
         "",
     ]

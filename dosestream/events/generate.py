@@ -163,7 +163,9 @@ def generate_encoders() -> str:
         if f"{kept.split(':')[0]}(" in body:
             body = body.replace(written[name], f"{written[name]}{kept}\n\n")
     used = [name for name in ENCODER_NAMES if re.search(rf"\b{name}\b", body)]
-    names = sorted([*used, "Encoder", "PartsEncoder"], key=lambda name: (name.lower() == name, name))
+    names = sorted(
+        [*used, "Encoder", "PartsEncoder"], key=lambda name: (not name.isupper(), name.islower(), name)
+    )
     tables = [
         f"{table}: dict[type, {kind}] = {{\n"
         + "".join(f"    records.{root['name']}: {of(root)},\n" for _, root in roots)

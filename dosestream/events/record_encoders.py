@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from dosestream.events import records
 from dosestream.events.binary import (
-    Encoder,
     LISTED,
     LONGS,
+    Encoder,
     PartsEncoder,
     double,
     kept,
@@ -908,7 +908,6 @@ def _entity_snapshot(before: bytes, event: Any) -> bytes:
 
 def _raw_message_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record RawMessage behind `before`, by its fields."""
-    get = fields.get
     data0: bytes
     number0: int
     text0: str
@@ -920,21 +919,20 @@ def _raw_message_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields["message_type"]) else b"\0",
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
             text(text0) if (text0 := fields["transport"]) else b"\0",
-            text(text0) if (text0 := get("peer", "")) else b"\0",
-            text(text0) if (text0 := get("called", "")) else b"\0",
-            text(text0) if (text0 := get("transfer_syntax", "")) else b"\0",
+            text(text0) if (text0 := fields.get("peer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("called", "")) else b"\0",
+            text(text0) if (text0 := fields.get("transfer_syntax", "")) else b"\0",
             text(text0) if (text0 := fields["content_hash"]) else b"\0",
-            text(text0) if (text0 := get("answer", "AA")) else b"\0",
+            text(text0) if (text0 := fields.get("answer", "AA")) else b"\0",
             long(len(data0 := fields["body"])),
             data0,
-            text(text0) if (text0 := get("refused", "")) else b"\0",
+            text(text0) if (text0 := fields.get("refused", "")) else b"\0",
         )
     )
 
 
 def _patient_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Patient behind `before`, by its fields."""
-    get = fields.get
     it0: Any
     number0: int
     number1: int
@@ -948,32 +946,32 @@ def _patient_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_partition"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_offset"]) < LISTED else varint(number0),
-            text(text0) if (text0 := get("message_type", "")) else b"\0",
+            text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             b"\0"
-            if (it0 := get("event_time", None)) is None
+            if (it0 := fields.get("event_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            text(text0) if (text0 := get("event_time_path", "")) else b"\0",
+            text(text0) if (text0 := fields.get("event_time_path", "")) else b"\0",
             b"\0"
-            if (it0 := get("message_time", None)) is None
+            if (it0 := fields.get("message_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
             b"\0"
-            if (it0 := get("sequence_number", None)) is None
+            if (it0 := fields.get("sequence_number")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            texts(tuple(it0.items())) if (it0 := get("paths", {})) else b"\0",
+            texts(tuple(it0.items())) if (it0 := fields.get("paths", {})) else b"\0",
             text(text0) if (text0 := fields["action"]) else b"\0",
             text(text0) if (text0 := fields["trigger"]) else b"\0",
             kept_demographics(fields["patient"]),
             b"".join((long(len(it0)), *[_identifier(b"", item0) for item0 in it0], b"\0"))
-            if (it0 := get("prior_identifiers", []))
+            if (it0 := fields.get("prior_identifiers", []))
             else b"\0",
-            text(text0) if (text0 := get("prior_visit_number", "")) else b"\0",
-            text(text0) if (text0 := get("visit_number", "")) else b"\0",
-            text(text0) if (text0 := get("visit_authority", "")) else b"\0",
-            text(text0) if (text0 := get("patient_class", "")) else b"\0",
-            text(text0) if (text0 := get("location", "")) else b"\0",
-            text(text0) if (text0 := get("referring_physician", "")) else b"\0",
+            text(text0) if (text0 := fields.get("prior_visit_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("visit_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("visit_authority", "")) else b"\0",
+            text(text0) if (text0 := fields.get("patient_class", "")) else b"\0",
+            text(text0) if (text0 := fields.get("location", "")) else b"\0",
+            text(text0) if (text0 := fields.get("referring_physician", "")) else b"\0",
             b"\0"
-            if (it0 := get("admitted_at", None)) is None
+            if (it0 := fields.get("admitted_at")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
         )
     )
@@ -981,7 +979,6 @@ def _patient_parts(before: bytes, fields: dict[str, Any]) -> bytes:
 
 def _order_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Order behind `before`, by its fields."""
-    get = fields.get
     it0: Any
     number0: int
     number1: int
@@ -995,67 +992,66 @@ def _order_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_partition"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_offset"]) < LISTED else varint(number0),
-            text(text0) if (text0 := get("message_type", "")) else b"\0",
+            text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             b"\0"
-            if (it0 := get("event_time", None)) is None
+            if (it0 := fields.get("event_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            text(text0) if (text0 := get("event_time_path", "")) else b"\0",
+            text(text0) if (text0 := fields.get("event_time_path", "")) else b"\0",
             b"\0"
-            if (it0 := get("message_time", None)) is None
+            if (it0 := fields.get("message_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
             b"\0"
-            if (it0 := get("sequence_number", None)) is None
+            if (it0 := fields.get("sequence_number")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            texts(tuple(it0.items())) if (it0 := get("paths", {})) else b"\0",
+            texts(tuple(it0.items())) if (it0 := fields.get("paths", {})) else b"\0",
             text(text0) if (text0 := fields["control_code"]) else b"\0",
-            text(text0) if (text0 := get("order_status", "")) else b"\0",
-            b"\0" if (it0 := get("patient", None)) is None else b"\2" + (kept_demographics(it0)),
-            text(text0) if (text0 := get("placer_order_number", "")) else b"\0",
-            text(text0) if (text0 := get("placer_issuer", "")) else b"\0",
-            text(text0) if (text0 := get("filler_order_number", "")) else b"\0",
-            text(text0) if (text0 := get("filler_issuer", "")) else b"\0",
-            text(text0) if (text0 := get("placer_group_number", "")) else b"\0",
-            text(text0) if (text0 := get("accession_number", "")) else b"\0",
-            text(text0) if (text0 := get("accession_issuer", "")) else b"\0",
-            text(text0) if (text0 := get("requested_procedure_id", "")) else b"\0",
-            text(text0) if (text0 := get("scheduled_step_id", "")) else b"\0",
-            text(text0) if (text0 := get("study_instance_uid", "")) else b"\0",
-            text(text0) if (text0 := get("modality", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_code", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_scheme", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_meaning", "")) else b"\0",
-            text(text0) if (text0 := get("step_code", "")) else b"\0",
-            text(text0) if (text0 := get("step_scheme", "")) else b"\0",
-            text(text0) if (text0 := get("step_meaning", "")) else b"\0",
+            text(text0) if (text0 := fields.get("order_status", "")) else b"\0",
+            b"\0" if (it0 := fields.get("patient")) is None else b"\2" + (kept_demographics(it0)),
+            text(text0) if (text0 := fields.get("placer_order_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("placer_issuer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("filler_order_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("filler_issuer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("placer_group_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("accession_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("accession_issuer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("requested_procedure_id", "")) else b"\0",
+            text(text0) if (text0 := fields.get("scheduled_step_id", "")) else b"\0",
+            text(text0) if (text0 := fields.get("study_instance_uid", "")) else b"\0",
+            text(text0) if (text0 := fields.get("modality", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_code", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_scheme", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_meaning", "")) else b"\0",
+            text(text0) if (text0 := fields.get("step_code", "")) else b"\0",
+            text(text0) if (text0 := fields.get("step_scheme", "")) else b"\0",
+            text(text0) if (text0 := fields.get("step_meaning", "")) else b"\0",
             b"\0"
-            if (it0 := get("scheduled_at", None)) is None
+            if (it0 := fields.get("scheduled_at")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            b"\1" if get("scheduled_cleared", False) else b"\0",
+            b"\1" if fields.get("scheduled_cleared", False) else b"\0",
             b"\0"
-            if (it0 := get("ordered_at", None)) is None
+            if (it0 := fields.get("ordered_at")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            text(text0) if (text0 := get("priority", "")) else b"\0",
-            text(text0) if (text0 := get("reason", "")) else b"\0",
-            text(text0) if (text0 := get("referring_physician", "")) else b"\0",
-            text(text0) if (text0 := get("requesting_physician", "")) else b"\0",
-            text(text0) if (text0 := get("performing_physician", "")) else b"\0",
-            text(text0) if (text0 := get("station_name", "")) else b"\0",
-            text(text0) if (text0 := get("station_location", "")) else b"\0",
-            text(text0) if (text0 := get("station_ae_title", "")) else b"\0",
-            text(text0) if (text0 := get("weight_kg", "")) else b"\0",
-            text(text0) if (text0 := get("height_m", "")) else b"\0",
-            text(text0) if (text0 := get("allergies", "")) else b"\0",
-            text(text0) if (text0 := get("patient_state", "")) else b"\0",
-            text(text0) if (text0 := get("visit_number", "")) else b"\0",
-            text(text0) if (text0 := get("visit_authority", "")) else b"\0",
-            text(text0) if (text0 := get("location", "")) else b"\0",
+            text(text0) if (text0 := fields.get("priority", "")) else b"\0",
+            text(text0) if (text0 := fields.get("reason", "")) else b"\0",
+            text(text0) if (text0 := fields.get("referring_physician", "")) else b"\0",
+            text(text0) if (text0 := fields.get("requesting_physician", "")) else b"\0",
+            text(text0) if (text0 := fields.get("performing_physician", "")) else b"\0",
+            text(text0) if (text0 := fields.get("station_name", "")) else b"\0",
+            text(text0) if (text0 := fields.get("station_location", "")) else b"\0",
+            text(text0) if (text0 := fields.get("station_ae_title", "")) else b"\0",
+            text(text0) if (text0 := fields.get("weight_kg", "")) else b"\0",
+            text(text0) if (text0 := fields.get("height_m", "")) else b"\0",
+            text(text0) if (text0 := fields.get("allergies", "")) else b"\0",
+            text(text0) if (text0 := fields.get("patient_state", "")) else b"\0",
+            text(text0) if (text0 := fields.get("visit_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("visit_authority", "")) else b"\0",
+            text(text0) if (text0 := fields.get("location", "")) else b"\0",
         )
     )
 
 
 def _appointment_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Appointment behind `before`, by its fields."""
-    get = fields.get
     it0: Any
     number0: int
     number1: int
@@ -1069,41 +1065,40 @@ def _appointment_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_partition"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_offset"]) < LISTED else varint(number0),
-            text(text0) if (text0 := get("message_type", "")) else b"\0",
+            text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             b"\0"
-            if (it0 := get("event_time", None)) is None
+            if (it0 := fields.get("event_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            text(text0) if (text0 := get("event_time_path", "")) else b"\0",
+            text(text0) if (text0 := fields.get("event_time_path", "")) else b"\0",
             b"\0"
-            if (it0 := get("message_time", None)) is None
+            if (it0 := fields.get("message_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
             b"\0"
-            if (it0 := get("sequence_number", None)) is None
+            if (it0 := fields.get("sequence_number")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            texts(tuple(it0.items())) if (it0 := get("paths", {})) else b"\0",
+            texts(tuple(it0.items())) if (it0 := fields.get("paths", {})) else b"\0",
             text(text0) if (text0 := fields["trigger"]) else b"\0",
-            b"\0" if (it0 := get("patient", None)) is None else b"\2" + (kept_demographics(it0)),
-            text(text0) if (text0 := get("placer_appointment_id", "")) else b"\0",
-            text(text0) if (text0 := get("filler_appointment_id", "")) else b"\0",
-            text(text0) if (text0 := get("placer_order_number", "")) else b"\0",
-            text(text0) if (text0 := get("filler_order_number", "")) else b"\0",
-            text(text0) if (text0 := get("accession_number", "")) else b"\0",
-            text(text0) if (text0 := get("status", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_code", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_scheme", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_meaning", "")) else b"\0",
+            b"\0" if (it0 := fields.get("patient")) is None else b"\2" + (kept_demographics(it0)),
+            text(text0) if (text0 := fields.get("placer_appointment_id", "")) else b"\0",
+            text(text0) if (text0 := fields.get("filler_appointment_id", "")) else b"\0",
+            text(text0) if (text0 := fields.get("placer_order_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("filler_order_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("accession_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("status", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_code", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_scheme", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_meaning", "")) else b"\0",
             b"\0"
-            if (it0 := get("scheduled_at", None)) is None
+            if (it0 := fields.get("scheduled_at")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            text(text0) if (text0 := get("location", "")) else b"\0",
-            text(text0) if (text0 := get("personnel", "")) else b"\0",
+            text(text0) if (text0 := fields.get("location", "")) else b"\0",
+            text(text0) if (text0 := fields.get("personnel", "")) else b"\0",
         )
     )
 
 
 def _report_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Report behind `before`, by its fields."""
-    get = fields.get
     it0: Any
     number0: int
     number1: int
@@ -1117,46 +1112,45 @@ def _report_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_partition"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_offset"]) < LISTED else varint(number0),
-            text(text0) if (text0 := get("message_type", "")) else b"\0",
+            text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             b"\0"
-            if (it0 := get("event_time", None)) is None
+            if (it0 := fields.get("event_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            text(text0) if (text0 := get("event_time_path", "")) else b"\0",
+            text(text0) if (text0 := fields.get("event_time_path", "")) else b"\0",
             b"\0"
-            if (it0 := get("message_time", None)) is None
+            if (it0 := fields.get("message_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
             b"\0"
-            if (it0 := get("sequence_number", None)) is None
+            if (it0 := fields.get("sequence_number")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            texts(tuple(it0.items())) if (it0 := get("paths", {})) else b"\0",
+            texts(tuple(it0.items())) if (it0 := fields.get("paths", {})) else b"\0",
             text(text0) if (text0 := fields["trigger"]) else b"\0",
-            b"\0" if (it0 := get("patient", None)) is None else b"\2" + (kept_demographics(it0)),
-            text(text0) if (text0 := get("placer_order_number", "")) else b"\0",
-            text(text0) if (text0 := get("filler_order_number", "")) else b"\0",
-            text(text0) if (text0 := get("accession_number", "")) else b"\0",
-            text(text0) if (text0 := get("study_instance_uid", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_code", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_scheme", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_meaning", "")) else b"\0",
-            text(text0) if (text0 := get("status", "")) else b"\0",
-            text(text0) if (text0 := get("text", "")) else b"\0",
-            text(text0) if (text0 := get("author", "")) else b"\0",
+            b"\0" if (it0 := fields.get("patient")) is None else b"\2" + (kept_demographics(it0)),
+            text(text0) if (text0 := fields.get("placer_order_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("filler_order_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("accession_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("study_instance_uid", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_code", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_scheme", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_meaning", "")) else b"\0",
+            text(text0) if (text0 := fields.get("status", "")) else b"\0",
+            text(text0) if (text0 := fields.get("text", "")) else b"\0",
+            text(text0) if (text0 := fields.get("author", "")) else b"\0",
             b"\0"
-            if (it0 := get("reported_at", None)) is None
+            if (it0 := fields.get("reported_at")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            text(text0) if (text0 := get("placer_issuer", "")) else b"\0",
-            text(text0) if (text0 := get("filler_issuer", "")) else b"\0",
-            text(text0) if (text0 := get("accession_issuer", "")) else b"\0",
-            text(text0) if (text0 := get("document_number", "")) else b"\0",
-            text(text0) if (text0 := get("parent_document_number", "")) else b"\0",
-            LONGS[number0] if 0 <= (number0 := get("attachments", 0)) < LISTED else varint(number0),
+            text(text0) if (text0 := fields.get("placer_issuer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("filler_issuer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("accession_issuer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("document_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("parent_document_number", "")) else b"\0",
+            LONGS[number0] if 0 <= (number0 := fields.get("attachments", 0)) < LISTED else varint(number0),
         )
     )
 
 
 def _study_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Study behind `before`, by its fields."""
-    get = fields.get
     it0: Any
     number0: int
     number1: int
@@ -1171,66 +1165,65 @@ def _study_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_partition"]) < LISTED else varint(number0),
             LONGS[number0] if 0 <= (number0 := fields["raw_offset"]) < LISTED else varint(number0),
-            text(text0) if (text0 := get("message_type", "")) else b"\0",
+            text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             b"\0"
-            if (it0 := get("event_time", None)) is None
+            if (it0 := fields.get("event_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            text(text0) if (text0 := get("event_time_path", "")) else b"\0",
+            text(text0) if (text0 := fields.get("event_time_path", "")) else b"\0",
             b"\0"
-            if (it0 := get("message_time", None)) is None
+            if (it0 := fields.get("message_time")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
             b"\0"
-            if (it0 := get("sequence_number", None)) is None
+            if (it0 := fields.get("sequence_number")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            texts(tuple(it0.items())) if (it0 := get("paths", {})) else b"\0",
+            texts(tuple(it0.items())) if (it0 := fields.get("paths", {})) else b"\0",
             text(text0) if (text0 := fields["kind"]) else b"\0",
             text(text0) if (text0 := fields["study_instance_uid"]) else b"\0",
-            text(text0) if (text0 := get("series_instance_uid", "")) else b"\0",
+            text(text0) if (text0 := fields.get("series_instance_uid", "")) else b"\0",
             text(text0) if (text0 := fields["sop_instance_uid"]) else b"\0",
             text(text0) if (text0 := fields["sop_class_uid"]) else b"\0",
-            text(text0) if (text0 := get("modality", "")) else b"\0",
+            text(text0) if (text0 := fields.get("modality", "")) else b"\0",
             b"\0"
-            if (it0 := get("study_at", None)) is None
+            if (it0 := fields.get("study_at")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            text(text0) if (text0 := get("study_local", "")) else b"\0",
-            text(text0) if (text0 := get("study_zone", "")) else b"\0",
-            text(text0) if (text0 := get("content_local", "")) else b"\0",
+            text(text0) if (text0 := fields.get("study_local", "")) else b"\0",
+            text(text0) if (text0 := fields.get("study_zone", "")) else b"\0",
+            text(text0) if (text0 := fields.get("content_local", "")) else b"\0",
             kept_demographics(fields["patient"]),
-            b"\0" if (it0 := get("patient_age_years", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("patient_size_m", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("patient_weight_kg", None)) is None else b"\2" + (double(it0)),
-            text(text0) if (text0 := get("accession_number", "")) else b"\0",
-            text(text0) if (text0 := get("accession_issuer", "")) else b"\0",
-            text(text0) if (text0 := get("study_description", "")) else b"\0",
-            text(text0) if (text0 := get("referring_physician", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_code", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_scheme", "")) else b"\0",
-            text(text0) if (text0 := get("procedure_meaning", "")) else b"\0",
-            text(text0) if (text0 := get("institution", "")) else b"\0",
-            text(text0) if (text0 := get("station_name", "")) else b"\0",
-            text(text0) if (text0 := get("manufacturer", "")) else b"\0",
-            text(text0) if (text0 := get("model", "")) else b"\0",
-            text(text0) if (text0 := get("device_serial", "")) else b"\0",
+            b"\0" if (it0 := fields.get("patient_age_years")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("patient_size_m")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("patient_weight_kg")) is None else b"\2" + (double(it0)),
+            text(text0) if (text0 := fields.get("accession_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("accession_issuer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("study_description", "")) else b"\0",
+            text(text0) if (text0 := fields.get("referring_physician", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_code", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_scheme", "")) else b"\0",
+            text(text0) if (text0 := fields.get("procedure_meaning", "")) else b"\0",
+            text(text0) if (text0 := fields.get("institution", "")) else b"\0",
+            text(text0) if (text0 := fields.get("station_name", "")) else b"\0",
+            text(text0) if (text0 := fields.get("manufacturer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("model", "")) else b"\0",
+            text(text0) if (text0 := fields.get("device_serial", "")) else b"\0",
             b"".join((long(len(it0)), *[_request_reference(b"", item0) for item0 in it0], b"\0"))
-            if (it0 := get("requests", []))
+            if (it0 := fields.get("requests", []))
             else b"\0",
-            b"\0" if (it0 := get("dose", None)) is None else b"\2" + (kept_dose_report(it0)),
+            b"\0" if (it0 := fields.get("dose")) is None else b"\2" + (kept_dose_report(it0)),
             b"".join((long(len(it0)), *[text(text1) if (text1 := item0) else b"\0" for item0 in it0], b"\0"))
-            if (it0 := get("issues", []))
+            if (it0 := fields.get("issues", []))
             else b"\0",
-            text(text0) if (text0 := get("rejection_code", "")) else b"\0",
+            text(text0) if (text0 := fields.get("rejection_code", "")) else b"\0",
             b"".join((long(len(it0)), *[text(text1) if (text1 := item0) else b"\0" for item0 in it0], b"\0"))
-            if (it0 := get("rejected_instances", []))
+            if (it0 := fields.get("rejected_instances", []))
             else b"\0",
-            text(text0) if (text0 := get("step_status", "")) else b"\0",
-            text(text0) if (text0 := get("availability", "")) else b"\0",
+            text(text0) if (text0 := fields.get("step_status", "")) else b"\0",
+            text(text0) if (text0 := fields.get("availability", "")) else b"\0",
         )
     )
 
 
 def _decision_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Decision behind `before`, by its fields."""
-    get = fields.get
     it0: Any
     number0: int
     text0: str
@@ -1240,15 +1233,15 @@ def _decision_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields["event_id"]) else b"\0",
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
             text(text0) if (text0 := fields["kind"]) else b"\0",
-            b"\1" if get("withdrawn", False) else b"\0",
+            b"\1" if fields.get("withdrawn", False) else b"\0",
             text(text0) if (text0 := fields["by"]) else b"\0",
-            text(text0) if (text0 := get("reason", "")) else b"\0",
-            text(text0) if (text0 := get("study_instance_uid", "")) else b"\0",
-            text(text0) if (text0 := get("accession_number", "")) else b"\0",
-            text(text0) if (text0 := get("placer_order_number", "")) else b"\0",
-            text(text0) if (text0 := get("filler_order_number", "")) else b"\0",
-            b"\0" if (it0 := get("patient", None)) is None else b"\2" + (kept_identifier(it0)),
-            b"\0" if (it0 := get("prior", None)) is None else b"\2" + (kept_identifier(it0)),
+            text(text0) if (text0 := fields.get("reason", "")) else b"\0",
+            text(text0) if (text0 := fields.get("study_instance_uid", "")) else b"\0",
+            text(text0) if (text0 := fields.get("accession_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("placer_order_number", "")) else b"\0",
+            text(text0) if (text0 := fields.get("filler_order_number", "")) else b"\0",
+            b"\0" if (it0 := fields.get("patient")) is None else b"\2" + (kept_identifier(it0)),
+            b"\0" if (it0 := fields.get("prior")) is None else b"\2" + (kept_identifier(it0)),
         )
     )
 
@@ -1268,7 +1261,6 @@ def _clock_parts(before: bytes, fields: dict[str, Any]) -> bytes:
 
 def _rejection_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Rejection behind `before`, by its fields."""
-    get = fields.get
     data0: bytes
     number0: int
     text0: str
@@ -1279,26 +1271,25 @@ def _rejection_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields["source"]) else b"\0",
             text(text0) if (text0 := fields["control_id"]) else b"\0",
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := get("raw_partition", -1)) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := get("raw_offset", -1)) < LISTED else varint(number0),
-            text(text0) if (text0 := get("message_type", "")) else b"\0",
+            LONGS[number0] if 0 <= (number0 := fields.get("raw_partition", -1)) < LISTED else varint(number0),
+            LONGS[number0] if 0 <= (number0 := fields.get("raw_offset", -1)) < LISTED else varint(number0),
+            text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             text(text0) if (text0 := fields["transport"]) else b"\0",
-            text(text0) if (text0 := get("peer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("peer", "")) else b"\0",
             text(text0) if (text0 := fields["code"]) else b"\0",
             text(text0) if (text0 := fields["reason"]) else b"\0",
-            text(text0) if (text0 := get("location", "")) else b"\0",
-            text(text0) if (text0 := get("answer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("location", "")) else b"\0",
+            text(text0) if (text0 := fields.get("answer", "")) else b"\0",
             long(len(data0 := fields["body"])),
             data0,
-            text(text0) if (text0 := get("resolution", "")) else b"\0",
-            LONGS[number0] if 0 <= (number0 := get("resolved_at", 0)) < LISTED else varint(number0),
+            text(text0) if (text0 := fields.get("resolution", "")) else b"\0",
+            LONGS[number0] if 0 <= (number0 := fields.get("resolved_at", 0)) < LISTED else varint(number0),
         )
     )
 
 
 def _dose_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Dose behind `before`, by its fields."""
-    get = fields.get
     it0: Any
     number0: int
     number1: int
@@ -1313,98 +1304,98 @@ def _dose_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields["rules_hash"]) else b"\0",
             text(text0) if (text0 := fields["link_state"]) else b"\0",
             b"\0"
-            if (it0 := get("link_method", None)) is None
+            if (it0 := fields.get("link_method")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             text(text0) if (text0 := fields["phase"]) else b"\0",
             b"\1" if fields["excluded"] else b"\0",
             b"\0"
-            if (it0 := get("modality", None)) is None
+            if (it0 := fields.get("modality")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("institution", None)) is None
+            if (it0 := fields.get("institution")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("patient_authority", None)) is None
+            if (it0 := fields.get("patient_authority")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("patient_id", None)) is None
+            if (it0 := fields.get("patient_id")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("patient_name", None)) is None
+            if (it0 := fields.get("patient_name")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("patient_birth_date", None)) is None
+            if (it0 := fields.get("patient_birth_date")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("patient_sex", None)) is None
+            if (it0 := fields.get("patient_sex")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("accession_number", None)) is None
+            if (it0 := fields.get("accession_number")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("accession_issuer", None)) is None
+            if (it0 := fields.get("accession_issuer")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("placer_order_number", None)) is None
+            if (it0 := fields.get("placer_order_number")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("filler_order_number", None)) is None
+            if (it0 := fields.get("filler_order_number")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("requested_procedure_id", None)) is None
+            if (it0 := fields.get("requested_procedure_id")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("procedure_code", None)) is None
+            if (it0 := fields.get("procedure_code")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("procedure_scheme", None)) is None
+            if (it0 := fields.get("procedure_scheme")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("procedure_meaning", None)) is None
+            if (it0 := fields.get("procedure_meaning")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("study_description", None)) is None
+            if (it0 := fields.get("study_description")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("order_status", None)) is None
+            if (it0 := fields.get("order_status")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("referring_physician", None)) is None
+            if (it0 := fields.get("referring_physician")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("station_name", None)) is None
+            if (it0 := fields.get("station_name")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("manufacturer", None)) is None
+            if (it0 := fields.get("manufacturer")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("model", None)) is None
+            if (it0 := fields.get("model")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("total_source", None)) is None
+            if (it0 := fields.get("total_source")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("radionuclide", None)) is None
+            if (it0 := fields.get("radionuclide")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("radiopharmaceutical", None)) is None
+            if (it0 := fields.get("radiopharmaceutical")) is None
             else b"\2" + (text(text1) if (text1 := it0) else b"\0"),
             b"\0"
-            if (it0 := get("study_datetime", None)) is None
+            if (it0 := fields.get("study_datetime")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
-            b"\0" if (it0 := get("patient_age_years", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("patient_size_m", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("patient_weight_kg", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("ct_dlp_total_mgycm", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("dap_total_gym2", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("dose_rp_total_gy", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("fluoro_time_s", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("agd_left_mgy", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("agd_right_mgy", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("administered_activity_mbq", None)) is None else b"\2" + (double(it0)),
-            b"\0" if (it0 := get("effective_dose_msv", None)) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("patient_age_years")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("patient_size_m")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("patient_weight_kg")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("ct_dlp_total_mgycm")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("dap_total_gym2")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("dose_rp_total_gy")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("fluoro_time_s")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("agd_left_mgy")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("agd_right_mgy")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("administered_activity_mbq")) is None else b"\2" + (double(it0)),
+            b"\0" if (it0 := fields.get("effective_dose_msv")) is None else b"\2" + (double(it0)),
             b"\0"
-            if (it0 := get("event_count", None)) is None
+            if (it0 := fields.get("event_count")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
             text(text0) if (text0 := fields["evidence"]) else b"\0",
         )
@@ -1413,7 +1404,6 @@ def _dose_parts(before: bytes, fields: dict[str, Any]) -> bytes:
 
 def _alert_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Alert behind `before`, by its fields."""
-    get = fields.get
     it0: Any
     number0: int
     number1: int
@@ -1429,7 +1419,7 @@ def _alert_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             double(fields["threshold"]),
             text(text0) if (text0 := fields["unit"]) else b"\0",
             b"\0"
-            if (it0 := get("first_triggered_at", None)) is None
+            if (it0 := fields.get("first_triggered_at")) is None
             else b"\2" + (LONGS[number1] if 0 <= (number1 := it0) < LISTED else varint(number1)),
         )
     )
@@ -1437,7 +1427,6 @@ def _alert_parts(before: bytes, fields: dict[str, Any]) -> bytes:
 
 def _audit_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     """A record Audit behind `before`, by its fields."""
-    get = fields.get
     number0: int
     text0: str
     return b"".join(
@@ -1447,20 +1436,20 @@ def _audit_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields["kind"]) else b"\0",
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
             text(text0) if (text0 := fields["service"]) else b"\0",
-            text(text0) if (text0 := get("source", "")) else b"\0",
-            text(text0) if (text0 := get("peer", "")) else b"\0",
-            text(text0) if (text0 := get("tls_subject", "")) else b"\0",
-            text(text0) if (text0 := get("transport", "")) else b"\0",
-            text(text0) if (text0 := get("message_type", "")) else b"\0",
-            text(text0) if (text0 := get("control_id", "")) else b"\0",
-            text(text0) if (text0 := get("content_hash", "")) else b"\0",
-            text(text0) if (text0 := get("answer", "")) else b"\0",
-            LONGS[number0] if 0 <= (number0 := get("raw_partition", -1)) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := get("raw_offset", -1)) < LISTED else varint(number0),
-            b"\1" if get("repeat", False) else b"\0",
-            text(text0) if (text0 := get("code", "")) else b"\0",
-            text(text0) if (text0 := get("detail", "")) else b"\0",
-            LONGS[number0] if 0 <= (number0 := get("count", 1)) < LISTED else varint(number0),
+            text(text0) if (text0 := fields.get("source", "")) else b"\0",
+            text(text0) if (text0 := fields.get("peer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("tls_subject", "")) else b"\0",
+            text(text0) if (text0 := fields.get("transport", "")) else b"\0",
+            text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
+            text(text0) if (text0 := fields.get("control_id", "")) else b"\0",
+            text(text0) if (text0 := fields.get("content_hash", "")) else b"\0",
+            text(text0) if (text0 := fields.get("answer", "")) else b"\0",
+            LONGS[number0] if 0 <= (number0 := fields.get("raw_partition", -1)) < LISTED else varint(number0),
+            LONGS[number0] if 0 <= (number0 := fields.get("raw_offset", -1)) < LISTED else varint(number0),
+            b"\1" if fields.get("repeat", False) else b"\0",
+            text(text0) if (text0 := fields.get("code", "")) else b"\0",
+            text(text0) if (text0 := fields.get("detail", "")) else b"\0",
+            LONGS[number0] if 0 <= (number0 := fields.get("count", 1)) < LISTED else varint(number0),
         )
     )
 
