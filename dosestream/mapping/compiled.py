@@ -8,7 +8,7 @@ do: each segment's fields are taken once, a place is a constant index, and what 
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from dosestream.hl7.escapes import unescape
 from dosestream.hl7.header import Delimiters
@@ -59,53 +59,85 @@ def compile_rows(rows: tuple[Row, ...], delimiters: Delimiters) -> Fill:
     Raises:
         ValueError: a path of the table may mean several segments or repetitions.
     """
-    code = _Code(delimiters)
-    body: list[str] = []
-    for row in rows:
-        for number, place in enumerate(row.places):
-            lines = code.place(place, number, len(row.places))
-            if number:
-                body += ["if not found:", *_indented(lines)]
-            else:
-                body += [*(["found = False"] if len(row.places) > 1 else []), *lines]
-    source = "\n".join(["def fill(group, fields, paths):", *_indented([*code.segments(), *body])])
-    exec(source, code.names)
-    fill: Fill = code.names["fill"]
+    names: dict[str, Any] = {
+        **{name: globals()[name] for name in NAMES},
+        "Final": Final,
+        "ROWS": rows,
+        "D": delimiters,
+    }
+    exec("\n".join([*shared("D"), *source(rows, delimiters, "fill", "ROWS", "D")]), names)
+    fill: Fill = names["fill"]
     return fill
 
 
-class _Code:
-    """Lines of Python, and what they are given by name."""
+# What the source of a table uses.
+NAMES = ("Any", "Group", "components_of", "first_of", "inner_of", "remembered")
 
-    def __init__(self, delimiters: Delimiters) -> None:
+
+def shared(delimiters: str) -> list[str]:
+    """What all tables with these delimiters (an expression) use."""
+    return [f"{name}: Final = {name}_of({delimiters})" for name in ("first", "components", "inner")]
+
+
+def source(rows: tuple[Row, ...], delimiters: Delimiters, name: str, table: str, given_as: str) -> list[str]:
+    """Lines of Python: the function `name`, and what it uses before it. `table` and `given_as` are expressions of the
+    rows and of the delimiters.
+
+    Raises:
+        ValueError: as `compile_rows`.
+    """
+    code = _Code(delimiters, name, table, given_as)
+    body: list[str] = []
+    for number, row in enumerate(rows):
+        for place in range(len(row.places)):
+            lines = code.place(row, f"{table}[{number}]", place)
+            if place:
+                body += ["if not found:", *_indented(lines)]
+            else:
+                body += [*(["found = False"] if len(row.places) > 1 else []), *lines]
+    segments = code.segments()
+    return [
+        *code.before,
+        f"def {name}(group: Group, fields: dict[str, Any], paths: dict[str, str]) -> None:",
+        *_indented([*_typed(body), *segments, *body]),
+    ]
+
+
+def _typed(body: list[str]) -> list[str]:
+    kinds = {"value": "str", "parts": "list[str]", "count": "int", "found": "bool"}
+    return [f"{name}: {kind}" for name, kind in kinds.items() if any(f"{name} = " in line for line in body)]
+
+
+class _Code:
+    """Lines of Python, and in `before` what they are given by name."""
+
+    def __init__(self, delimiters: Delimiters, function: str, table: str, given_as: str) -> None:
         self._delimiters = delimiters
+        self._function = function
+        self._given_as = given_as
         # Segment to the number of its last field that is read.
         self._last: dict[str, int] = {}
-        self.names: dict[str, Any] = {
-            "first": first_of(delimiters),
-            "components": components_of(delimiters),
-            "inner": inner_of(delimiters),
-            "D": delimiters,
-        }
+        self.before: list[str] = []
 
     def segments(self) -> list[str]:
         """Each segment's fields, with empty ones behind them up to the last that is read; all empty where absent."""
-        lines = ["first_of_name = group.first"]
+        lines = []
         for name, last in self._last.items():
-            self.names[f"NONE_{name}"] = [""] * (last + 1)
+            none, fields = self._name("none", f'[""] * {last + 1}'), _fields_of(name)
             lines += [
-                f'segment = first_of_name("{name}")',
+                f'segment = group.first("{name}")',
                 "if segment is None:",
-                f"    {name} = NONE_{name}",
+                f"    {fields} = {none}",
                 "else:",
-                f"    {name} = segment.fields",
-                f"    if len({name}) <= {last}:",
-                f"        {name} = {name} + NONE_{name}",
+                f"    {fields} = segment.fields",
+                f"    if len({fields}) <= {last}:",
+                f"        {fields} = {fields} + {none}",
             ]
         return lines
 
-    def place(self, place: Place, number: int, places: int) -> list[str]:
-        """What reads a row at one of its places."""
+    def place(self, row: Row, said: str, number: int) -> list[str]:
+        """What reads a row, which the expression `said` gives, at one of its places."""
+        place, places = row.places[number], len(row.places)
         for _, _, path in place.columns:
             if not path.plain or path.segment in HEADERS:
                 raise ValueError(f"{path.text} cannot be read by a row")
@@ -129,14 +161,16 @@ class _Code:
                     *("if value and not value.isalnum():", "    value = inner(value)"),
                     *put(name, path),
                 ]
-            return [f"value = {path.segment}[{path.field}]", "if value:", *_indented(lines)]
+            return [f"value = {_fields_of(path.segment)}[{path.field}]", "if value:", *_indented(lines)]
         return [
             line
-            for name, reader, path in place.columns
+            for at, (name, reader, path) in enumerate(place.columns)
             for line in (
-                f"value = {path.segment}[{path.field}]",
+                f"value = {_fields_of(path.segment)}[{path.field}]",
                 f"if {self._begins(reader)}:",
-                *_indented([*self._read(reader, path), *put(name, path)]),
+                *_indented(
+                    [*self._read(reader, path, f"{said}.places[{number}].columns[{at}]"), *put(name, path)]
+                ),
             )
         ]
 
@@ -145,15 +179,16 @@ class _Code:
             return f"{self._delimiters.component!r} in value"
         return "value"
 
-    def _read(self, reader: Reader, path: Path) -> list[str]:
-        """The value of a field that is not empty."""
+    def _read(self, reader: Reader, path: Path, column: str) -> list[str]:
+        """The value of a field that is not empty; `column` is the expression of its name, reader and path."""
         foremost = path.component <= 1 and path.subcomponent <= 1 and path.where is None
+        of = self._given_as
         if foremost and path.repetition in (1, WHOLE):
             if reader is values.first and path.repetition == 1:
                 # No delimiter is a letter or digit: such a field is its own first component.
                 return ["if not value.isalnum():", "    value = first(value)"]
             if reader in REPEATING:
-                known = self._name("known", remembered(reader, path, self._delimiters))
+                known = self._name("known", f"remembered({column}[1], {column}[2], {of})")
                 return [f"value = {known}(value)"]
         if path.repetition == 1 and path.where is None and path.component > 1 and not path.subcomponent:
             number = path.component
@@ -163,14 +198,19 @@ class _Code:
             ]
             if reader is values.first:
                 return [*lines, "if value and not value.isalnum():", "    value = inner(value)"]
-            return [*lines, "if value:", f"    value = {self._name('read', reader)}(value, D)"]
-        of, read = self._name("path", path.of), self._name("read", reader)
-        return [f"value = {of}(value, D)", "if value:", f"    value = {read}(value, D)"]
+            return [*lines, "if value:", f"    value = {self._name('read', f'{column}[1]')}(value, {of})"]
+        path_of, read = self._name("path", f"{column}[2].of"), self._name("read", f"{column}[1]")
+        return [f"value = {path_of}(value, {of})", "if value:", f"    value = {read}(value, {of})"]
 
-    def _name(self, word: str, meant: Any) -> str:
-        name = f"{word}_{len(self.names)}"
-        self.names[name] = meant
+    def _name(self, word: str, meant: str) -> str:
+        name = f"_{self._function}_{word}_{len(self.before)}"
+        self.before.append(f"{name}: Final = {meant}")
         return name
+
+
+def _fields_of(segment: str) -> str:
+    """The name of a segment's fields."""
+    return segment.lower()
 
 
 def _are_components(place: Place) -> bool:

@@ -68,7 +68,7 @@ VISIT = (
     row("referring_physician", values.practitioner, "PV1-8"),
 )
 
-PATIENT = (*VISIT, row("patient_class", values.first, "PV1-2"))
+PATIENT: tuple[Row, ...] = (*VISIT, row("patient_class", values.first, "PV1-2"))
 
 DEMOGRAPHICS: tuple[Row, ...] = (
     row("name", values.person, "PID-5"),
@@ -169,7 +169,8 @@ SCHEDULED = tuple(map(Path.parse, ("TQ1-7", "ORC-7.4", "OBR-27.4", "OBR-36")))
 
 
 # The tables that events are read by.
-READ_BY_ROWS = (DEMOGRAPHICS, PATIENT, ORDER, RESULT, DOCUMENT, APPOINTMENT)
+READ_BY_NAME = ("DEMOGRAPHICS", "PATIENT", "ORDER", "RESULT", "DOCUMENT", "APPOINTMENT")
+READ_BY_ROWS: tuple[tuple[Row, ...], ...] = (DEMOGRAPHICS, PATIENT, ORDER, RESULT, DOCUMENT, APPOINTMENT)
 
 # Event to its rows, for what asks by field.
 TABLES: dict[str, tuple[Row, ...]] = {

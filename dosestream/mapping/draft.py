@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 from dosestream.events.records import Demographics, Identifier
 from dosestream.hl7.finding import Finding
-from dosestream.hl7.header import Delimiters
+from dosestream.hl7.header import STANDARD, Delimiters
 from dosestream.hl7.path import CLEARED, Path
 from dosestream.hl7.reader import Group, Segment
 from dosestream.hl7.times import to_micros
 from dosestream.kafka.topics import Topic
 from dosestream.mapping.compiled import Fill, compile_rows, interpret
 from dosestream.mapping.defaults import DEMOGRAPHICS, IDENTIFIERS, READ_BY_ROWS, Row
+from dosestream.mapping.standard_rows import FILLS
 from dosestream.mapping.values import first, identifiers
 
 NO_SEGMENTS = Group(())
@@ -61,7 +62,7 @@ class Draft(NamedTuple):
 
 # Row tables and delimiters met so far, compiled. A sender chooses its delimiters: beyond so many, its messages
 # are read by the rows themselves.
-_compiled: dict[tuple[int, Delimiters], Fill] = {}
+_compiled: dict[tuple[int, Delimiters], Fill] = {(id(rows), STANDARD): fill for rows, fill in FILLS}
 MOST_COMPILED = 64
 
 

@@ -1,5 +1,7 @@
 """Tables turned into code read what the tables say, of any message."""
 
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path as File
 
@@ -13,10 +15,11 @@ from dosestream.hl7.batch import split
 from dosestream.hl7.header import STANDARD, Delimiters, read_header
 from dosestream.hl7.path import EVERY, Path
 from dosestream.hl7.reader import Group, Message, read, read_text
-from dosestream.mapping import values
+from dosestream.mapping import generate, values
 from dosestream.mapping.compiled import Fill, compile_rows, interpret
 from dosestream.mapping.defaults import READ_BY_ROWS, Place, Row, row
 from dosestream.mapping.draft import MOST_COMPILED, read_rows
+from dosestream.mapping.standard_rows import FILLS
 
 SEGMENTS = sorted({place.segment for table in READ_BY_ROWS for one in table for place in one.places})
 OTHERS = (STANDARD, Delimiters("|", "$", "~", "\\", "@"), Delimiters("!", "^", "\0", "\0", "\0"))
@@ -140,3 +143,19 @@ def test_senders_that_change_their_delimiters_do_not_fill_the_memory() -> None:
             assert Demographics(**fields).sex == "F"  # type: ignore[arg-type]
             count += 1
     assert count > MOST_COMPILED
+
+
+def test_what_is_generated_is_that_of_the_tables() -> None:
+    ruff = str(File(sys.executable).with_name("ruff"))
+    formatted = subprocess.run(
+        [ruff, "format", "-", "--stdin-filename", str(generate.TARGET)],
+        input=generate.generate(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert generate.TARGET.read_text() == formatted, "run `python -m dosestream.mapping.generate`"
+
+
+def test_every_table_is_generated() -> None:
+    assert [rows for rows, _ in FILLS] == list(READ_BY_ROWS)
