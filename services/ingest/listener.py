@@ -253,8 +253,8 @@ class Listener:
         )
         self._sweeper = loop.create_task(self._sweep())
         # uvloop gives a list of sockets where asyncio has a tuple.
-        sockets: Any = self._server.sockets
-        address = sockets[0].getsockname()
+        server: Any = self._server
+        address = server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
     def open_tls(self, certificates: Certificates, *, shared: bool = False) -> tuple[str, int]:
