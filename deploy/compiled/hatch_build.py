@@ -46,7 +46,6 @@ setuptools.setup(
 GROUP = "dosestream"
 # Of the results kept, so many: a branch and another can be changed between.
 KEPT = 3
-HOOK = "HATCH_BUILD_HOOK_ENABLE_CUSTOM"
 
 
 class CompileError(Exception):
@@ -209,11 +208,11 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 class CompiledHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Puts the compiled modules into the wheel; an editable installation keeps to the sources."""
+    """Puts the compiled modules into the wheel; an editable installation and an sdist keep to the sources."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Before the wheel is built; it is then one for this Python and this platform."""
-        if version != "standard":
+        if (self.target_name, version) != ("wheel", "standard"):
             return
         extensions = compiled(Project.read(Path(self.root)))
         build_data["pure_python"] = False
