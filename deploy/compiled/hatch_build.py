@@ -49,7 +49,7 @@ KEPT = 3
 
 
 class CompileError(Exception):
-    """The modules could not be compiled; says what the compilers said."""
+    """The modules could not be compiled; says what is missing, or what the compilers said."""
 
 
 @dataclass(frozen=True)
@@ -85,67 +85,85 @@ class Project:
         for package in self.packages:
             yield from sorted((self.root / package).rglob("*.py"))
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, tools: str) -> str:
         """Of all that the compiled modules depend on, in hexadecimal."""
-        found = hashlib.sha256()
-        tools = [f"{name} {importlib.metadata.version(name)}" for name in ("mypy", "setuptools")]
-        flags = [os.environ.get(name, "") for name in ("CC", "CFLAGS", "LDFLAGS")]
-        built_by = [sys.version, sysconfig.get_platform(), *tools, *flags]
-        found.update("\n".join(built_by).encode())
-        for path in (Path(__file__), self.root / "pyproject.toml", *self.sources()):
+        found = hashlib.sha256(tools.encode())
+        for path in (self.root / "pyproject.toml", *self.sources()):
             content = path.read_bytes()
-            found.update(f"\n{os.path.relpath(path, self.root)} {len(content)}\n".encode())
+            found.update(f"\n{path.relative_to(self.root)} {len(content)}\n".encode())
             found.update(content)
         return found.hexdigest()[:16]
+
+
+def built_by() -> str:
+    """Python, its platform, what compiles, and how.
+
+    Raises:
+        CompileError: mypy or setuptools is not installed.
+    """
+    try:
+        tools = [f"{name} {importlib.metadata.version(name)}" for name in ("mypy", "setuptools")]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise CompileError(f"{error.name} compiles, and is missing: pip install mypy setuptools") from None
+    flags = [f"{name}={os.environ.get(name, '')}" for name in ("CC", "CFLAGS", "LDFLAGS")]
+    return "\n".join((sys.version, sysconfig.get_platform(), *tools, *flags, COMPILE))
 
 
 def compiled(project: Project) -> Path:
     """The folder of the compiled modules, laid out as in a wheel; compiled now if anything changed.
 
     Raises:
-        CompileError: there is no compiler, or a module cannot be compiled.
+        CompileError: something to compile with is missing, or a module cannot be compiled.
     """
+    tools = built_by()
     room = project.root / "build" / "mypyc"
     room.mkdir(parents=True, exist_ok=True)
     with _alone(room / "lock"):
-        kept = room / project.fingerprint()
+        kept = room / project.fingerprint(tools)
         if kept.is_dir():
             os.utime(kept)
             return kept
-        # The C of the last time stays here, and mypy's cache: what is as it was is not compiled again.
-        work = room / "work"
-        for package in project.packages:
-            _copy(project.root / package, work / package)
-        line = [sys.executable, "-c", COMPILE, GROUP, str(project.root / "pyproject.toml"), *project.modules]
-        # Nothing of another tree may be read instead.
-        environment = {
-            name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MYPYPATH")
-        }
-        done = subprocess.run(
-            line,
-            cwd=work,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise CompileError(
-                f"the hot path cannot be compiled; mypyc and the C compiler say:\n{done.stdout}"
-            )
         part = room / "part"
         shutil.rmtree(part, ignore_errors=True)
+        made = _compile(project, tools, room / "work")
         wanted = {str(Path(module).with_suffix("")) for module in project.modules} | {GROUP + "__mypyc"}
-        for path in (work / "lib").rglob("*.so"):
-            place = path.relative_to(work / "lib")
+        for path in made.rglob("*.so"):
+            place = path.relative_to(made)
             # Of a module that is on the list no longer one may be left.
             if str(place).partition(".")[0] in wanted:
-                (part / place).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(path, part / place)
+                _put(path, part / place)
         part.rename(kept)
         _forget(room)
         return kept
+
+
+def _compile(project: Project, tools: str, work: Path) -> Path:
+    """Compile in `work`; the folder of what was made, in it.
+
+    The C of the last time stays there, and mypy's cache: what is as it was is not compiled again by the same tools.
+    """
+    last = work / "tools"
+    if not last.is_file() or last.read_text() != tools:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        last.write_text(tools)
+    for package in project.packages:
+        _copy(project.root / package, work / package)
+    line = [sys.executable, "-c", COMPILE, GROUP, str(project.root / "pyproject.toml"), *project.modules]
+    # Nothing of another tree may be read instead.
+    environment = {name: said for name, said in os.environ.items() if name not in ("PYTHONPATH", "MYPYPATH")}
+    done = subprocess.run(
+        line,
+        cwd=work,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise CompileError(f"the hot path cannot be compiled; mypyc and the C compiler say:\n{done.stdout}")
+    return work / "lib"
 
 
 def tree(project: Project, target: Path) -> None:
