@@ -10,13 +10,13 @@ JOBS ?= 3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long check bench lint clean
+.PHONY: help setup run test test-long check bench compiled lint clean
 
 help:
 	@echo "make run        everything embedded, a simulated hospital day, until Ctrl-C"
 	@echo "make test       every test"
 	@echo "make check      lint, types, and the quick tests, which need no servers: under a minute"
-	@echo "make setup      .venv and the broker's jars; also: test-long bench lint clean"
+	@echo "make setup      .venv and the broker's jars; also: test-long bench compiled lint clean"
 
 setup: .venv/installed
 	@$(BIN)/python -m dosestream.embedded
@@ -52,6 +52,10 @@ lint: .venv/installed
 
 bench: setup
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+# The packages with ingest's hot path compiled: PYTHONPATH=build/compiled .venv/bin/dosestream ingest
+compiled: .venv/installed
+	@$(BIN)/python deploy/compiled/hatch_build.py build/compiled
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist out

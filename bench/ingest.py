@@ -7,10 +7,11 @@ which waits for every acknowledgement before it sends the next message. Printed 
 p99 in ms, CPU of the server per message (user and system, its children with it), CPU of the broker per message,
 what Kafka holds more per message, and the rate as a share of the yardstick's (`echo`, which keeps nothing); then how
 256 senders fare that connect at once, and ingest at a steady rate and beside 500 senders of a byte a second. At the
-end: how many times as fast as each peer ingest is, with one process and with two.
+end: how many times as fast as each peer ingest is, with one process and with two, interpreted and compiled.
 
 Peers: `raw-only` and `camel-raw` store the raw message and no more, `camel-same` stores raw and an event as ingest
-does (HAPI reads the message), `hapi` and `python-hl7` store nothing. Java peers are built by Maven at first
+does (HAPI reads the message), `hapi` and `python-hl7` store nothing; `ingest-c` is ingest with its hot path compiled
+(`make compiled`). Java peers are built by Maven at first
 (`bench/peers/maven.py`); one that cannot be is left out, with the reason.
 
 Everything shares the machine's cores, so compare rows of one run; do not read them as capacity.
@@ -60,6 +61,7 @@ class Peer:
         folder: where it runs; None: a folder that is gone afterwards.
         warm_up_s: seconds of load before anything is measured.
         java: folder under `bench/peers` and main class, where the command is made by Maven.
+        compiled: it is ours, and its hot path is compiled first.
     """
 
     command: tuple[str, ...]
@@ -68,6 +70,7 @@ class Peer:
     folder: Path | None = None
     warm_up_s: float = 1.0
     java: tuple[str, str] | None = None
+    compiled: bool = False
 
 
 def _python(name: str) -> tuple[str, ...]:
@@ -78,14 +81,20 @@ def _java(folder: str, main_class: str, topics: tuple[str, ...] = (), **environm
     return Peer((), topics, environment, warm_up_s=5.0, java=(folder, main_class))
 
 
-INGEST = (str(Path(sys.executable).with_name("dosestream")), "ingest")
+def _ingest(*arguments: str, warm_up_s: float, compiled: bool = False) -> Peer:
+    command = (str(Path(sys.executable).with_name("dosestream")), "ingest", *arguments)
+    return Peer(command, (str(Topic.HL7_RAW), str(Topic.ORDER)), warm_up_s=warm_up_s, compiled=compiled)
+
 
 PEERS: dict[str, Peer] = {
     "echo": Peer(_python("echo.py")),
     "raw-only": Peer(_python("raw_only.py"), (RAW_ONLY,)),
-    "ingest": Peer(INGEST, (str(Topic.HL7_RAW), str(Topic.ORDER)), warm_up_s=2.0),
+    "ingest": _ingest(warm_up_s=2.0),
     # Two processes on one port.
-    "ingest-2": Peer((*INGEST, "--workers", "2"), (str(Topic.HL7_RAW), str(Topic.ORDER)), warm_up_s=4.0),
+    "ingest-2": _ingest("--workers", "2", warm_up_s=4.0),
+    # The same with the hot path compiled.
+    "ingest-c": _ingest(warm_up_s=2.0, compiled=True),
+    "ingest-c2": _ingest("--workers", "2", warm_up_s=4.0, compiled=True),
     # Camel's Kafka component lingers for nothing by default; two milliseconds serve it better under load.
     "camel-same": _java("camel", "OrderRoute", (RAW_ONLY, EVENTS), LINGER_MS="2"),
     "camel-same-0": _java("camel", "OrderRoute", (RAW_ONLY, EVENTS), LINGER_MS="0"),
@@ -95,7 +104,21 @@ PEERS: dict[str, Peer] = {
     "python-hl7": Peer(_python("hl7_server.py")),
 }
 YARDSTICK = "echo"
-OURS = ("ingest", "ingest-2")
+OURS = ("ingest", "ingest-2", "ingest-c", "ingest-c2")
+
+
+def compiled_tree() -> Path:
+    """The packages with ingest's hot path compiled, made anew where a source changed.
+
+    Raises:
+        BuildError: they cannot be had here.
+    """
+    folder = HERE.parent / "build" / "compiled"
+    line = [sys.executable, str(HERE.parent / "deploy" / "compiled" / "hatch_build.py"), str(folder)]
+    made = subprocess.run(line, stderr=subprocess.PIPE, text=True, check=False)
+    if made.returncode:
+        raise BuildError(made.stderr.strip()[-1000:])
+    return folder
 
 
 def started_by(peer: Peer) -> tuple[str, ...]:
@@ -178,6 +201,8 @@ def serving(peer: Peer, broker: Broker, log: Path) -> Iterator[tuple[int, int]]:
         "EVENTS": EVENTS,
         **peer.environment,
     }
+    if peer.compiled:
+        environment["PYTHONPATH"] = str(compiled_tree())
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

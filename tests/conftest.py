@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import compiled_tree as tree
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
@@ -50,6 +51,12 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("DOSESTREAM_TEST_DATA is not set: the sample messages and reports are not there")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def compiled_tree() -> Path:
+    """The packages with ingest's hot path compiled; PYTHONPATH of a process that is to run them."""
+    return tree.built()
 
 
 @pytest.fixture(scope="session")

@@ -26,4 +26,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         """The share a test belongs to; overridden as LoadFileScheduling does."""
         file = nodeid.partition("::")[0]
+        # They wait for the same compiler.
+        if file.startswith("tests/compiled/"):
+            return "the compiled"
         return "the stack" if file in ON_THE_STACK else file

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from dosestream import logs, ready
+from dosestream import hot_path, logs, ready
 from dosestream.audit.trail import POLL_S, Trail
 from dosestream.events.receipt import ReceiptClock
 from dosestream.kafka.codec import codec_for
@@ -196,7 +196,7 @@ class _Service:
         address: dict[str, object] = {}
         try:
             address["host"], address["port"] = await listener.open(shared=shared)
-            log.info("listening on %s:%d", address["host"], address["port"])
+            log.info("listening on %s:%d, %s", address["host"], address["port"], hot_path.form())
             if mllp.tls.certificate:
                 asked = f"{mllp.tls.host or mllp.host}:{mllp.tls.port}"
                 self._certificates = Certificates(mllp.tls, self._audit.certificate)

@@ -142,6 +142,12 @@ def test_what_the_dockerfile_copies_is_there_and_let_through() -> None:
         assert any(one == source or one.startswith(f"{source}/") for one in let_through), source
 
 
+def test_no_compiler_is_in_the_image_itself() -> None:
+    build, image = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+    assert "gcc" in build
+    assert not re.search(r"apt-get|gcc|COPY --from=build (?!/opt/dosestream )", image)
+
+
 def runtime() -> Any:
     """deploy/docker/runtime.py, which lies beside the package."""
     spec = importlib.util.spec_from_file_location("runtime", ROOT / "deploy" / "docker" / "runtime.py")

@@ -237,6 +237,7 @@ def test_answers_that_publish_again_while_the_broker_is_away_start_no_more_timer
     run(publish())
 
 
+@pytest.mark.interpreted_only("it sets a constant, which is fixed in compiled code")
 def test_what_waits_beyond_the_bound_is_refused_for_now_and_taken_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
