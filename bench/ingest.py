@@ -275,9 +275,9 @@ def measure(
                 row(name, peer, broker, port, pid, count, seconds, rates)
             if peer.topics:
                 crowd(name, port)
-            if name == OURS[0]:
-                steady(port, rate, seconds)
-                slow_senders(port)
+            if name in OURS:
+                steady(name, port, rate, seconds)
+                slow_senders(name, port)
     except BuildError as reason:
         print(f"{name:12} is left out: {reason}", flush=True)
 
@@ -325,11 +325,11 @@ def compared(rates: dict[str, dict[int, float]], counts: list[int]) -> str:
     return "\n".join(lines)
 
 
-def steady(port: int, rate: float, seconds: float) -> None:
+def steady(name: str, port: int, rate: float, seconds: float) -> None:
     """At a rate, a message's time begins when it was due: a stall counts for all that were due in it."""
     found = load(port, connections=16, seconds=seconds, rate=rate)
     print(
-        f"ingest at {rate:.0f}/s over 16 connections: p50 {found['p50_ms']:.2f}, p99 {found['p99_ms']:.2f} ms"
+        f"{name} at {rate:.0f}/s over 16 connections: p50 {found['p50_ms']:.2f}, p99 {found['p99_ms']:.2f} ms"
     )
 
 
@@ -343,7 +343,7 @@ def crowd(name: str, port: int) -> None:
     )
 
 
-def slow_senders(port: int, senders: int = 500, seconds: float = 5.0) -> None:
+def slow_senders(name: str, port: int, senders: int = 500, seconds: float = 5.0) -> None:
     """A healthy sender beside many that send a byte a second."""
     alone = load(port, connections=1, seconds=seconds, rate=100)
     letters = b"\x0b" + TEMPLATE.read_bytes()
@@ -361,7 +361,7 @@ def slow_senders(port: int, senders: int = 500, seconds: float = 5.0) -> None:
     for connection in slow:
         connection.close()
     print(
-        f"{OURS[0]} at 100/s over one connection: p99 {alone['p99_ms']:.2f} ms; beside {senders} senders of a byte a "
+        f"{name} at 100/s over one connection: p99 {alone['p99_ms']:.2f} ms; beside {senders} senders of a byte a "
         f"second {beside['p99_ms']:.2f} ms"
     )
 
