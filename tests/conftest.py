@@ -5,7 +5,7 @@ A test that asks for one of them is marked `stack` by itself.
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import compiled_tree as tree
@@ -36,6 +36,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.stack)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure over a stack: the ends of its logs, since its folder is gone by the time it is read."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, RunningStack):
+                report.sections += [(f"end of {name}", text) for name, text in value.ends_of_logs()]
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

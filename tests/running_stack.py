@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,11 @@ class RunningStack:
     def log(self, name: str) -> str:
         """The log of a service."""
         return (self.data_dir / "logs" / f"{name}.log").read_text()
+
+    def ends_of_logs(self, lines: int = 40) -> Iterator[tuple[str, str]]:
+        """The last lines of what `up` said and of every log, by name."""
+        for path in [self.ready_file.parent / "up.out", *sorted((self.data_dir / "logs").glob("*"))]:
+            yield path.name, "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
     def pid(self, word: str) -> int | None:
         """The process under `up` whose arguments contain the word, None where there is none."""
