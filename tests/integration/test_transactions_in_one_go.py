@@ -72,10 +72,12 @@ def test_rows_are_those_of_the_last_statement_though_those_of_the_one_before_cam
 
 
 def read_what_came(cursor: PipelineCursor) -> None:
-    """As libpq has it at any later statement, whenever the server's answer is there by then."""
+    """As libpq has it at any later statement, whenever the server's answer is there by then.
+
+    What is left of an answer when a second has brought nothing is with the server, until a later statement asks for it.
+    """
     server = cursor.connection.pgconn
-    while server.is_busy():
-        select.select([server.socket], [], [], 60)
+    while server.is_busy() and select.select([server.socket], [], [], 1)[0]:
         server.consume_input()
 
 
