@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
@@ -67,6 +68,11 @@ class _Handler(BaseHTTPRequestHandler):
     metrics: Exposition
     timeout = TIMEOUT_S
     server_version, sys_version = "dosestream", ""
+
+    def handle(self) -> None:
+        """One connection; who asks and does not wait for the answer is no news."""
+        with suppress(ConnectionError):
+            super().handle()
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]

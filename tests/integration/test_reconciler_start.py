@@ -27,6 +27,8 @@ from services.reconciler.shell import GROUP
 
 REFUSED = "the brokers cannot be read"
 STANDS_BY = "it stands by for the others"
+# Of Faust: the consumer begins to join its group.
+JOINS = "LedgerThread]: Starting"
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +226,8 @@ def test_a_reconciler_that_waits_for_its_first_share_of_the_partitions(
     os.kill(stopped.pid, signal.SIGSTOP)
     try:
         process = second.launch()
+        # The group may do so for others, too, that were here before.
+        second.wait(lambda: JOINS in second.log.read_text(), "its consumer starts")
         second.wait(lambda: shares_out_anew(kafka), "the group shares out its partitions")
         assert process.poll() is None
         if stays:

@@ -3,6 +3,8 @@
 import json
 import logging
 import socket
+import struct
+import threading
 from collections.abc import Iterator
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -75,6 +77,28 @@ def test_a_service_that_stops_is_alive_and_not_ready(server: MetricsServer) -> N
     server.health.stopping.set()
     assert get(f"{server.url}/health/ready")[0] == 503
     assert get(f"{server.url}/health/live")[0] == 200
+
+
+def test_who_asks_and_goes_before_the_answer_is_no_news(capfd: pytest.CaptureFixture[str]) -> None:
+    asked, gone = threading.Event(), threading.Event()
+    answering = list[threading.Thread]()
+
+    def slow() -> str:
+        answering.append(threading.current_thread())
+        asked.set()
+        gone.wait(10)
+        return ""
+
+    server = MetricsServer("127.0.0.1", 0, Health({}, {"kafka": slow}))
+    with socket.create_connection((server.host, server.port)) as client:
+        client.sendall(b"GET /health/ready HTTP/1.0\r\n\r\n")
+        assert asked.wait(10)
+        # It is closed with a reset.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.set()
+    answering[0].join(10)
+    server.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_other_paths_are_not_found(server: MetricsServer) -> None:
