@@ -5,6 +5,7 @@ an exception nobody foresaw may quote what it met, so only its type and where it
 `DOSESTREAM_LOG_LEVEL` sets the level, `DOSESTREAM_LOG_FORMAT` the form: `text` for a person, `json` for a collector.
 """
 
+import faulthandler
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Final, TextIO
 
 Trace = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+STANDARD_ERROR: Final = 2
 NOISY: Final = ("pynetdicom", "pydicom", "aiokafka", "faust", "mode")
 
 
@@ -85,6 +87,8 @@ def configure(service: str) -> logging.Logger:
     if form not in FORMS:
         log.warning("DOSESTREAM_LOG_FORMAT is %r: text or json; text is used", form)
     _take_over(log)
+    # Where a library in C crashes, what each thread did is all there is: file, line and function, no values.
+    faulthandler.enable(file=STANDARD_ERROR)
     return log
 
 

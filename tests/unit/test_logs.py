@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -70,3 +71,13 @@ def test_json_lines_are_one_object_each_with_its_time_in_utc() -> None:
 
 def test_a_form_that_is_none_is_told_and_lines_are_text() -> None:
     assert "text or json; text is used" in said("yaml")
+
+
+def test_a_process_that_crashes_leaves_what_its_threads_did_and_no_values() -> None:
+    crash = "def waits(name): os.kill(os.getpid(), 11)\nwaits('DOE^JOHN')"
+    line = f"import os\nfrom dosestream import logs\nlogs.configure('arrivals')\n{crash}"
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGSEGV
+    assert "Fatal Python error: Segmentation fault" in done.stderr
+    assert "in waits" in done.stderr
+    assert "DOE" not in done.stderr
