@@ -5,17 +5,17 @@ and the text beside them says who it is and beats. The group `<base>` holds the 
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from dosestream.kafka.admin import BrokerAwayError
-from dosestream.kafka.client import admin_config
+from dosestream.kafka.client import admin_config, consumer_config
 from dosestream.kafka.generations import Ends
 from dosestream.life import Life
 from dosestream.settings import KafkaSettings
@@ -70,6 +70,8 @@ class Roster:
         self._topic = topic
         self._base = base
         self._admin: Any = self._client()
+        # One for each group that is looked at.
+        self._readers: dict[str, Any] = {}
         self._partitions: list[int] = []
         # False once the broker said that groups cannot be listed: then only the base is known.
         self.is_listed = True
@@ -109,6 +111,7 @@ class Roster:
             self.is_listed = False
         prefix = f"{self._base}."
         names = [group.group_id for group in listed.valid if group.group_id.startswith(prefix)]
+        self._read_only({self._base, *names})
         found = []
         for name in sorted(names):
             marks, text = self._offsets(name)
@@ -138,10 +141,10 @@ class Roster:
             self.ends()
         # Named one by one: not every broker answers for a group as a whole.
         wanted = [TopicPartition(self._topic, p) for p in self._partitions]
-        answer = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=self.timeout_s
-        )
-        found = [at for future in answer.values() for at in self._result(future).topic_partitions]
+        found = self._ask(lambda: self._reader(group).committed(wanted, timeout=self.timeout_s))
+        for at in found:
+            if at.error is not None:
+                raise BrokerAwayError(f"{group}: offsets cannot be read: {at.error}")
         marks = {at.partition: int(at.offset) for at in found if at.offset >= 0}
         return marks, next((at.metadata for at in found if at.metadata), "")
 
@@ -164,7 +167,22 @@ class Roster:
         except (KafkaException, FutureTimeoutError) as error:
             # A client that lived through a restart of the broker may hold on to a leader that is no more.
             self._admin = self._client()
+            self._read_only(())
             raise BrokerAwayError(f"Kafka at {self._kafka.bootstrap} does not answer: {error}") from error
+
+    def _reader(self, group: str) -> Any:
+        """Reads the offsets of a group, which it does not join.
+
+        Not `AdminClient.list_consumer_group_offsets`: librdkafka 2.16 ends the process with SIGSEGV where a broker
+        answers it that it is not the group's coordinator, as one does that comes back.
+        """
+        if group not in self._readers:
+            self._readers[group] = Consumer({**consumer_config(self._kafka, group=group), "log_level": 3})
+        return self._readers[group]
+
+    def _read_only(self, groups: Collection[str]) -> None:
+        for gone in self._readers.keys() - set(groups):
+            self._readers.pop(gone).close()
 
     def _client(self) -> Any:
         return AdminClient(admin_config(self._kafka))
