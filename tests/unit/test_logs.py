@@ -75,7 +75,8 @@ def test_a_form_that_is_none_is_told_and_lines_are_text() -> None:
 
 def test_a_process_that_crashes_leaves_what_its_threads_did_and_no_values() -> None:
     crash = "def waits(name): os.kill(os.getpid(), 11)\nwaits('DOE^JOHN')"
-    line = f"import os\nfrom dosestream import logs\nlogs.configure('arrivals')\n{crash}"
+    quiet = "import os, resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))"
+    line = f"{quiet}\nfrom dosestream import logs\nlogs.configure('arrivals')\n{crash}"
     done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGSEGV
     assert "Fatal Python error: Segmentation fault" in done.stderr
