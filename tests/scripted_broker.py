@@ -1,8 +1,9 @@
 """Kafka brokers on the test's own event loop, which fail as they are told.
 
-They speak what a producer needs (ApiVersions, Metadata, InitProducerId, Produce version 7), read and written with
-aiokafka's own structs, and know an idempotent producer as Kafka does (KIP-98, ProducerStateManager): the same batch
-again has the offset that it has, of the last five; a gap in the sequence is refused.
+They speak what a producer needs (ApiVersions, Metadata, InitProducerId, Produce version 7) and who commits for groups
+(FindCoordinator, ListOffsets, OffsetCommit, OffsetFetch), read and written with aiokafka's own structs. They know an
+idempotent producer as Kafka does (KIP-98, ProducerStateManager): the same batch again has the offset that it has, of
+the last five; a gap in the sequence is refused.
 """
 
 import asyncio
@@ -17,7 +18,15 @@ from typing import Any, Final
 
 from aiokafka.protocol.admin import ApiVersionResponse_v0
 from aiokafka.protocol.api import RequestHeader_v1
+from aiokafka.protocol.commit import (
+    OffsetCommitRequest_v2,
+    OffsetCommitResponse_v2,
+    OffsetFetchRequest_v2,
+    OffsetFetchResponse_v2,
+)
+from aiokafka.protocol.coordination import FindCoordinatorRequest_v0, FindCoordinatorResponse_v0
 from aiokafka.protocol.metadata import MetadataRequest_v1, MetadataResponse_v1
+from aiokafka.protocol.offset import OffsetRequest_v1, OffsetResponse_v1
 from aiokafka.protocol.produce import ProduceRequest_v7, ProduceResponse_v7
 from aiokafka.protocol.transaction import InitProducerIdRequest_v0, InitProducerIdResponse_v0
 from aiokafka.record.memory_records import MemoryRecords
@@ -29,10 +38,21 @@ from dosestream.settings import KafkaSettings
 HOST: Final = "127.0.0.1"
 PARTITIONS: Final = 4
 REMEMBERED: Final = 5
-PRODUCE, METADATA, API_VERSIONS, INIT_PRODUCER_ID = 0, 3, 18, 22
-VERSIONS: Final = [(PRODUCE, 3, 7), (METADATA, 1, 1), (API_VERSIONS, 0, 0), (INIT_PRODUCER_ID, 0, 0)]
-CORRUPT, UNKNOWN_TOPIC, NOT_LEADER, TOO_LARGE, UNAUTHORISED = 2, 3, 6, 10, 29
-OUT_OF_ORDER, OLD_EPOCH, INVALID_RECORD = 45, 47, 87
+EARLIEST: Final = -2
+PRODUCE, LIST_OFFSETS, METADATA, OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 0, 2, 3, 8, 9, 10
+API_VERSIONS, INIT_PRODUCER_ID = 18, 22
+VERSIONS: Final = [
+    (PRODUCE, 3, 7),
+    (LIST_OFFSETS, 1, 1),
+    (METADATA, 1, 1),
+    (OFFSET_COMMIT, 2, 2),
+    (OFFSET_FETCH, 1, 2),
+    (FIND_COORDINATOR, 0, 0),
+    (API_VERSIONS, 0, 0),
+    (INIT_PRODUCER_ID, 0, 0),
+]
+CORRUPT, UNKNOWN_TOPIC, NOT_LEADER, TOO_LARGE, NOT_COORDINATOR, UNAUTHORISED = 2, 3, 6, 10, 16, 29
+UNSUPPORTED_VERSION, OUT_OF_ORDER, OLD_EPOCH, INVALID_RECORD = 35, 45, 47, 87
 
 
 class Said(Enum):
@@ -100,6 +120,7 @@ class Cluster:
 
     Attributes:
         logs: by partition.
+        committed: what groups committed.
         faults: of the next produce requests, one each.
         others: the same of the next requests with another call's number; nothing is stored there.
         forbidden: topics that nobody may see, or write to.
@@ -111,6 +132,7 @@ class Cluster:
 
     def __init__(self, nodes: int = 1) -> None:
         self.logs: defaultdict[Partition, Log] = defaultdict(Log)
+        self.committed: defaultdict[str, dict[Partition, int]] = defaultdict(dict)
         self.topics: set[str] = set()
         self.leaders: dict[Partition, int] = {}
         self.faults: deque[Fault] = deque()
@@ -232,13 +254,15 @@ class Broker:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request; whether there may be another."""
         frame = BytesIO(await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big")))
-        call, _, correlation, _ = RequestHeader_v1.SCHEMA.decode(frame)
+        call, version, correlation, _ = RequestHeader_v1.SCHEMA.decode(frame)
         if self.node in self.cluster.deaf:
             await reader.read()
             return False
         self.cluster.asked[call] += 1
         faults = self.cluster.faults if call == PRODUCE else self.cluster.others[call]
         fault = faults.popleft() if faults else Fault()
+        if call == API_VERSIONS and version > 0:
+            fault = Fault(code=UNSUPPORTED_VERSION)
         response = (
             self._produce(frame, fault) if call == PRODUCE else OTHERS[call](self.cluster, frame, fault)
         )
@@ -286,10 +310,51 @@ def _identity(cluster: Cluster, frame: BytesIO, fault: Fault) -> Any:
     return InitProducerIdResponse_v0(0, fault.code, -1 if fault.code else cluster.producers, 0)
 
 
+def _coordinator(cluster: Cluster, frame: BytesIO, fault: Fault) -> Any:
+    FindCoordinatorRequest_v0.decode(frame)
+    first = cluster.brokers[0]
+    return FindCoordinatorResponse_v0(fault.code, first.node, HOST, first.port)
+
+
+def _offsets(cluster: Cluster, frame: BytesIO, fault: Fault) -> Any:
+    asked = OffsetRequest_v1.decode(frame)
+    topics: list[Any] = []
+    for topic, parts in asked.topics:
+        ends = [
+            (n, 0 if when == EARLIEST else len(cluster.logs[Partition(topic, n)].records))
+            for n, when in parts
+        ]
+        topics.append((topic, [(n, fault.code, -1, offset) for n, offset in ends]))
+    return OffsetResponse_v1(topics)
+
+
+def _commit(cluster: Cluster, frame: BytesIO, fault: Fault) -> Any:
+    asked = OffsetCommitRequest_v2.decode(frame)
+    topics: list[Any] = []
+    for topic, parts in asked.topics:
+        if fault.code == 0:
+            cluster.committed[asked.consumer_group] |= {Partition(topic, n): at for n, at, _ in parts}
+        topics.append((topic, [(n, fault.code) for n, _, _ in parts]))
+    return OffsetCommitResponse_v2(topics)
+
+
+def _committed(cluster: Cluster, frame: BytesIO, fault: Fault) -> Any:
+    asked = OffsetFetchRequest_v2.decode(frame)
+    known = cluster.committed[asked.consumer_group]
+    topics: list[Any] = []
+    for topic, parts in asked.topics if fault.code == 0 else []:
+        topics.append((topic, [(n, known.get(Partition(topic, n), -1), "", 0) for n in parts]))
+    return OffsetFetchResponse_v2(topics, fault.code)
+
+
 OTHERS: Final[dict[int, Callable[[Cluster, BytesIO, Fault], Any]]] = {
     API_VERSIONS: _versions,
     METADATA: _metadata,
     INIT_PRODUCER_ID: _identity,
+    FIND_COORDINATOR: _coordinator,
+    LIST_OFFSETS: _offsets,
+    OFFSET_COMMIT: _commit,
+    OFFSET_FETCH: _committed,
 }
 
 
