@@ -221,13 +221,12 @@ def test_a_reconciler_that_waits_for_its_first_share_of_the_partitions(
     kafka: KafkaSettings, make: Callable[..., Service], stays: bool
 ) -> None:
     first, second = make("first"), make("second")
-    stopped = first.start()
-    # It answers nobody, so the group waits for it until its session is over.
+    stopped, process = first.start(), second.launch()
+    # The group may share out for others, too, that were here before.
+    second.wait(lambda: JOINS in second.log.read_text(), "its consumer starts")
+    # From now on it answers nobody, so the group waits for it until its session is over.
     os.kill(stopped.pid, signal.SIGSTOP)
     try:
-        process = second.launch()
-        # The group may do so for others, too, that were here before.
-        second.wait(lambda: JOINS in second.log.read_text(), "its consumer starts")
         second.wait(lambda: shares_out_anew(kafka), "the group shares out its partitions")
         assert process.poll() is None
         if stays:
