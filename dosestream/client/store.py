@@ -15,6 +15,8 @@ from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.status import code_to_category
 
+from dosestream.client.checkpoint import keep_answers
+
 # A file's data set goes out byte for byte, never decoded: a broken report arrives as broken as it is.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
@@ -129,6 +131,7 @@ class Storer:
         if not association.is_established:
             refused = "refused the association" if association.is_rejected else "did not answer"
             raise StoreError(f"{self._called}@{host}:{port} {refused}")
+        keep_answers(association)
         self._association = association
         return association
 

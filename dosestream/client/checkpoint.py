@@ -1,0 +1,54 @@
+"""Where pynetdicom's reactor stands still while an answer is waited for.
+
+An association's reactor thread looks for messages, too, and is stopped by a `threading.Event` while a request is
+under way. In pynetdicom 3.0 it may have passed the event, and not yet said so, when a request is sent: it then takes
+the answer, and the request waits in vain (pynetdicom issue 875).
+"""
+
+import threading
+from typing import Any, Final
+
+# A reactor that ended stands still without a word.
+PATIENCE_S: Final = 1.0
+
+
+class Checkpoint(threading.Event):
+    """An event whose `clear` returns once the reactor waits for it, or no longer runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._change = threading.Condition()
+        self._open = True
+        self._waits = False
+
+    def is_set(self) -> bool:
+        """Whether the reactor may go on."""
+        return self._open
+
+    def set(self) -> None:
+        """Let the reactor go on."""
+        with self._change:
+            self._open = True
+            self._change.notify_all()
+
+    def clear(self) -> None:
+        """Stop the reactor."""
+        with self._change:
+            self._open = False
+            self._change.wait_for(lambda: self._waits, PATIENCE_S)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Of the reactor: until it may go on."""
+        with self._change:
+            self._waits = True
+            self._change.notify_all()
+            may_go = self._change.wait_for(lambda: self._open, timeout)
+            self._waits = False
+            return may_go
+
+
+def keep_answers(association: Any) -> None:
+    """From now on no answer to a request of this established association is taken by its reactor."""
+    before, association._reactor_checkpoint = association._reactor_checkpoint, Checkpoint()
+    # Who waits at the old one goes on to the new one.
+    before.set()
