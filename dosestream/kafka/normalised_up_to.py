@@ -141,8 +141,8 @@ class NormalisedUpTo:
         looks_anyway: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin, in a thread of its own: wait for the broker, then do `before`, join, do `joined`, repair, open,
-        and go on; a repair that takes long goes on beside new messages; `looked` is called after every look of a caretaker, or of one who looks anyway. What raises
-        BrokerAwayError is tried again.
+        and go on; a repair that takes long goes on beside new messages; `looked` is called after every look of a
+        caretaker, or of one who looks anyway. What raises BrokerAwayError is tried again.
         """
         self._looked, self._looks_anyway = looked, looks_anyway
 
@@ -172,6 +172,7 @@ class NormalisedUpTo:
                     self._move_base()
             except BrokerAwayError as error:
                 log.warning("%s; the next start normalises a little again", error)
+        self.roster.close()
         self.stretches.close()
 
     def marks(self) -> Ends:

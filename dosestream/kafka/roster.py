@@ -136,6 +136,10 @@ class Roster:
                 except (KafkaException, FutureTimeoutError):
                     continue
 
+    def close(self) -> None:
+        """Give the connections up; whoever asks on opens them again."""
+        self._read_only(())
+
     def _offsets(self, group: str) -> tuple[dict[int, int], str]:
         if not self._partitions:
             self.ends()

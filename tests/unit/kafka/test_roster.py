@@ -26,7 +26,9 @@ def test_a_broker_that_is_no_coordinator_counts_as_away_and_ends_nobody(call: in
         cluster.others[call].clear()
         roster.timeout_s = 20
         roster.write_base(MARKS)
-        return roster.base()
+        found = roster.base()
+        roster.close()
+        return found
 
     async def ask() -> dict[int, int]:
         async with scripted() as cluster:
