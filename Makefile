@@ -3,9 +3,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SOURCES := dosestream services tests examples/python $(wildcard bench/*.py deploy/*/*.py)
-# So many processes share the tests, each with the servers its tests need: twice as many as there are cores on a small
+# So many processes share the tests, each with the servers its tests need: one more than there are cores on a small
 # machine, since half of the time a test waits for another process.
-JOBS ?= 4
+JOBS ?= 3
 # The tests start hundreds of processes: without its compiled form each would compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
 
