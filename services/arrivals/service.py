@@ -21,6 +21,7 @@ from dosestream.repeats.opened import home
 from dosestream.repeats.store import Store
 from dosestream.repeats.waiting import WaitingRepeats
 from dosestream.settings import Settings
+from dosestream.settings.doubts import doubts
 from dosestream.tls import LOOK_S, Certificates, TlsError
 from services.arrivals.folder import WatchedFolder
 from services.arrivals.intake import ANSWER_DEADLINE_S, Intake
@@ -176,6 +177,8 @@ def run(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    for doubt in doubts(settings):
+        log.warning("%s", doubt)
     arrivals = Arrivals(settings)
     signal.signal(signal.SIGHUP, lambda _number, _frame: arrivals.reread())
     try:

@@ -23,6 +23,7 @@ from dosestream.kafka.wanted import topic_limits
 from dosestream.metrics.health import Pulse
 from dosestream.reconcile.rules import rules_from
 from dosestream.settings import Settings
+from dosestream.settings.doubts import doubts
 from services.cleanup.forget import Tally
 from services.cleanup.run import BusyError, Run, StoppedError
 
@@ -59,6 +60,8 @@ def clean(
         if stopping.wait(seconds):
             raise StoppedError("asked to stop")
 
+    for doubt in doubts(settings):
+        log.warning("%s", doubt)
     codec: Codec = codec_for(settings.kafka)
     writer = SnapshotWriter(settings.kafka, codec, settings.site.patient_key_secret.encode())
     reader = SnapshotReader(settings.kafka, codec)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dosestream.settings import Settings, SettingsError, load, parse
+from dosestream.settings.doubts import doubts
 
 MISTAKES = {
     "an unknown section": ("[mllpp]\nport = 1\n", "1: unknown key 'mllpp'"),
@@ -120,3 +121,8 @@ def test_the_password_file_lies_beside_the_configuration(tmp_path: Path) -> None
     config = tmp_path / "dosestream.toml"
     config.write_text("[postgres]\nurl = 'postgresql://u@h/d'\npassword_file = 'pw'\n")
     assert load(config, {}).postgres.url == "postgresql://u:secret@h/d"
+
+
+def test_a_patient_key_that_everybody_knows_is_doubted() -> None:
+    assert [doubt for doubt in doubts(Settings()) if "patient_key_secret" in doubt]
+    assert doubts(parse('[site]\npatient_key_secret = "of our own"\n')) == []
