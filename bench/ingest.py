@@ -199,6 +199,8 @@ def serving(peer: Peer, broker: Broker, log: Path) -> Iterator[tuple[int, int]]:
         "DOSESTREAM_KAFKA": broker.settings.bootstrap,
         "TOPIC": RAW_ONLY,
         "EVENTS": EVENTS,
+        # Gone with the folder of the logs.
+        "DOSESTREAM_REPEATS": str(log.parent / "repeats"),
         **peer.environment,
     }
     if peer.compiled:
