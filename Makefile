@@ -56,6 +56,7 @@ bench: setup
 
 # The packages with ingest's hot path compiled: PYTHONPATH=build/compiled .venv/bin/dosestream ingest
 compiled: .venv/installed
+	@echo "compiling what changed: up to two minutes"
 	@$(BIN)/python deploy/compiled/hatch_build.py build/compiled
 
 clean:

@@ -81,7 +81,8 @@ def summary(found: Sequence[Named], json: bool) -> int:
         for event in one.events:
             events[event.event] += 1
             filled.update((f"{event.event}.{r.field}", r.path) for r in event.readings)
-    rules = _counts(finding.rule for one in outcomes for finding in one.findings)
+    # Two rules may break on the same segment.
+    rules = _counts(finding.rule for one in outcomes for finding in dict.fromkeys(one.findings))
     document: dict[str, Any] = {
         "messages": len(outcomes),
         "types": _counts(one.message_type or "no type" for one in outcomes),

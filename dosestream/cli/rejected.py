@@ -39,13 +39,17 @@ def list_(
 ) -> None:
     """A line each: id, time, source, control id, code, the answer given, the place, the reason."""
     wanted = _wanted(source, code, since)
-    found = [one for one in _rejections(ready_file, everything=everything) if wanted(one)][-last:]
+    matching = [one for one in _rejections(ready_file, everything=everything) if wanted(one)]
+    found = matching[-last:] if last > 0 else []
     for one in found:
         at = _told(one.received_at)
         words = (one.event_id[:12], at, one.source, one.control_id or "-", one.code, one.answer or "-")
         ended = f"  [{one.resolution} {_told(one.resolved_at)}]" if one.resolution else ""
         print("  ".join((*words, one.location or "-", one.reason)) + ended)
-    print(f"{len(found)} rejected; `dosestream rejected show ID` prints the bytes.", file=sys.stderr)
+    shown = f"{len(found)} rejected"
+    if len(found) < len(matching):
+        shown = f"the newest {len(found)} of {len(matching)} rejected (--last)"
+    print(f"{shown}; `dosestream rejected show ID` prints the bytes.", file=sys.stderr)
 
 
 @app.command("show")
