@@ -40,7 +40,7 @@ def list_(
     """A line each: id, time, source, control id, code, the answer given, the place, the reason."""
     wanted = _wanted(source, code, since)
     matching = [one for one in _rejections(ready_file, everything=everything) if wanted(one)]
-    found = matching[-last:] if last > 0 else []
+    found = matching[-last:]
     for one in found:
         at = _told(one.received_at)
         words = (one.event_id[:12], at, one.source, one.control_id or "-", one.code, one.answer or "-")

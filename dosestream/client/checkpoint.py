@@ -12,18 +12,13 @@ from typing import Any, Final
 PATIENCE_S: Final = 1.0
 
 
-class Checkpoint(threading.Event):
-    """An event whose `clear` returns once the reactor waits for it, or no longer runs."""
+class Checkpoint:
+    """In place of pynetdicom's event: `clear` returns once the reactor waits, or no longer runs."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._change = threading.Condition()
         self._open = True
         self._waits = False
-
-    def is_set(self) -> bool:
-        """Whether the reactor may go on."""
-        return self._open
 
     def set(self) -> None:
         """Let the reactor go on."""
@@ -37,14 +32,13 @@ class Checkpoint(threading.Event):
             self._open = False
             self._change.wait_for(lambda: self._waits, PATIENCE_S)
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self) -> None:
         """Of the reactor: until it may go on."""
         with self._change:
             self._waits = True
             self._change.notify_all()
-            may_go = self._change.wait_for(lambda: self._open, timeout)
+            self._change.wait_for(lambda: self._open)
             self._waits = False
-            return may_go
 
 
 def keep_answers(association: Any) -> None:

@@ -171,7 +171,7 @@ class Roster:
         except (KafkaException, FutureTimeoutError) as error:
             # A client that lived through a restart of the broker may hold on to a leader that is no more.
             self._admin = self._client()
-            self._read_only(())
+            self.close()
             raise BrokerAwayError(f"Kafka at {self._kafka.bootstrap} does not answer: {error}") from error
 
     def _reader(self, group: str) -> Any:

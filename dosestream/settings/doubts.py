@@ -1,5 +1,7 @@
 """What may be set so and is hardly meant so: a service that writes record keys says it when it starts."""
 
+import logging
+
 from dosestream.settings.sections import Settings, SiteSettings
 
 PUBLIC_KEY = (
@@ -12,3 +14,9 @@ PUBLIC_KEY = (
 def doubts(settings: Settings) -> list[str]:
     """A sentence each."""
     return [PUBLIC_KEY] if settings.site.patient_key_secret == SiteSettings().patient_key_secret else []
+
+
+def tell(settings: Settings, log: logging.Logger) -> None:
+    """A warning for each."""
+    for doubt in doubts(settings):
+        log.warning("%s", doubt)

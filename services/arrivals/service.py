@@ -20,8 +20,7 @@ from dosestream.repeats.desk import Desk
 from dosestream.repeats.opened import home
 from dosestream.repeats.store import Store
 from dosestream.repeats.waiting import WaitingRepeats
-from dosestream.settings import Settings
-from dosestream.settings.doubts import doubts
+from dosestream.settings import Settings, doubts
 from dosestream.tls import LOOK_S, Certificates, TlsError
 from services.arrivals.folder import WatchedFolder
 from services.arrivals.intake import ANSWER_DEADLINE_S, Intake
@@ -177,8 +176,7 @@ def run(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    for doubt in doubts(settings):
-        log.warning("%s", doubt)
+    doubts.tell(settings, log)
     arrivals = Arrivals(settings)
     signal.signal(signal.SIGHUP, lambda _number, _frame: arrivals.reread())
     try:

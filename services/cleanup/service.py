@@ -22,8 +22,7 @@ from dosestream.kafka.start_check import StartCheck
 from dosestream.kafka.wanted import topic_limits
 from dosestream.metrics.health import Pulse
 from dosestream.reconcile.rules import rules_from
-from dosestream.settings import Settings
-from dosestream.settings.doubts import doubts
+from dosestream.settings import Settings, doubts
 from services.cleanup.forget import Tally
 from services.cleanup.run import BusyError, Run, StoppedError
 
@@ -60,8 +59,6 @@ def clean(
         if stopping.wait(seconds):
             raise StoppedError("asked to stop")
 
-    for doubt in doubts(settings):
-        log.warning("%s", doubt)
     codec: Codec = codec_for(settings.kafka)
     writer = SnapshotWriter(settings.kafka, codec, settings.site.patient_key_secret.encode())
     reader = SnapshotReader(settings.kafka, codec)
@@ -88,6 +85,7 @@ def run(settings: Settings) -> int:
     """Clean up every day until SIGTERM or SIGINT. Returns the exit code."""
     stopping = threading.Event()
     _stop_on_signals(stopping)
+    doubts.tell(settings, log)
     # One page of a run may take long.
     pulse, told = Pulse(limit_s=PAGE_S), {"hour": settings.retention.hour}
     topics = StartCheck(settings.kafka, "cleanup")
@@ -125,6 +123,7 @@ def once(settings: Settings, *, dry: bool) -> Tally:
     """One run in the foreground, ended by SIGTERM or SIGINT; raises as `clean`."""
     stopping = threading.Event()
     _stop_on_signals(stopping)
+    doubts.tell(settings, log)
     return clean(settings, stopping, dry=dry)
 
 

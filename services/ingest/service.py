@@ -28,8 +28,7 @@ from dosestream.kafka.topics import Topic
 from dosestream.repeats.desk import Desk
 from dosestream.repeats.store import Store
 from dosestream.repeats.turns import Repeats
-from dosestream.settings import Settings, SettingsError
-from dosestream.settings.doubts import doubts
+from dosestream.settings import Settings, SettingsError, doubts
 from dosestream.settings.mapping import described
 from dosestream.tls import LOOK_S, Certificates, TlsError
 from services.ingest import workers
@@ -93,8 +92,8 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         settings, share = self._settings, self._share
-        for doubt in doubts(settings) if share.number == 0 else ():
-            log.warning("%s", doubt)
+        if share.number == 0:
+            doubts.tell(settings, log)
         publications = Publications(settings, codec_for(settings.kafka, later=True))
         self._trail = Trail(settings.kafka, publications.codec, "ingest")
         self._audit = Audit(self._trail)

@@ -9,9 +9,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, XRayRadiationDoseSRStorage, generate_uid
+import sr_builder as sr
+from pydicom.uid import ExplicitVRLittleEndian, XRayRadiationDoseSRStorage
 from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
 
@@ -55,9 +54,6 @@ def slow_reactors() -> Iterator[None]:
 @pytest.mark.skipif(sys.gettrace() is not None, reason="another one traces")
 @pytest.mark.usefixtures("slow_reactors")
 def test_no_answer_is_lost_to_a_reactor_that_goes_on_late(port: int) -> None:
-    report = Dataset()
-    report.SOPClassUID, report.SOPInstanceUID = XRayRadiationDoseSRStorage, generate_uid()
-    report.file_meta = FileMetaDataset()
-    report.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    report = sr.part10(sr.report())
     with Storer("127.0.0.1", port, "STORE", timeout_s=2) as storer:
         assert [storer.store(report) for _ in range(5)] == [SUCCESS] * 5

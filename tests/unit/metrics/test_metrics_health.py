@@ -98,7 +98,8 @@ def test_who_asks_and_goes_before_the_answer_is_no_news(capfd: pytest.CaptureFix
     gone.set()
     answering[0].join(10)
     server.close()
-    assert "Traceback" not in capfd.readouterr().err
+    # Kafka clients of other tests in this process may still say that their broker went.
+    assert [line for line in capfd.readouterr().err.splitlines() if not line.startswith("%")] == []
 
 
 def test_other_paths_are_not_found(server: MetricsServer) -> None:
