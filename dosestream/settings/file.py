@@ -28,6 +28,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "DOSESTREAM_MLLP_PORT": ("mllp", "port"),
     "DOSESTREAM_MLLP_TLS_PORT": ("mllp", "tls", "port"),
     "DOSESTREAM_MLLP_WORKERS": ("mllp", "workers"),
+    "DOSESTREAM_MLLP_GATHER": ("mllp", "gather"),
     "DOSESTREAM_REPEATS": ("repeats", "folder"),
     "DOSESTREAM_DICOM_HOST": ("dicom", "host"),
     "DOSESTREAM_DICOM_PORT": ("dicom", "port"),

@@ -132,6 +132,8 @@ class MllpSettings:
     release: int = 1
     # Processes that share the port.
     workers: int = 1
+    # Connections that one of them has before the next is given any; 0: as the system spreads them.
+    gather: int = 64
     # Networks from which connections are taken, beside those of the sources; empty: from everywhere.
     allow: tuple[str, ...] = ()
     tls: TlsSettings = field(default_factory=TlsSettings)

@@ -14,6 +14,7 @@ from dosestream.hl7.header import read_header
 from dosestream.settings import Settings
 from dosestream.tls import Certificates
 from services.ingest.admission import Refusals, Why
+from services.ingest.gathering import Gathering
 from services.ingest.intake import Intake
 from services.ingest.room import Room
 from services.ingest.tls import TlsServer, host_of, peer_of
@@ -25,6 +26,9 @@ SWEEP_S = 0.5
 ANSWER_DEADLINE_S = 9.0
 # Bytes outside a frame are answered when nothing follows them for so long.
 JUNK_SILENCE_S = 1.0
+
+# How a connection speaks that one worker gives to another.
+PLAIN, TLS = b"p", b"t"
 
 # A peer that vanished without a word: asked after a minute of silence, given up a minute later.
 KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 120_000}
@@ -61,8 +65,10 @@ class Slot:
 class Connection(asyncio.Protocol):
     """One sender."""
 
-    def __init__(self, listener: "Listener") -> None:
+    def __init__(self, listener: "Listener", *, given: bool = False) -> None:
+        """`given`: by another worker, which accepted it."""
         self._listener = listener
+        self._given = given
         self._room = listener.room
         self._framer = Framer(listener.settings.kafka.max_message_bytes)
         self._two_phase = listener.settings.mllp.release == 2
@@ -79,6 +85,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._peer = peer_of(transport)
+        if self._given:
+            self._listener.taken()
+        elif self._peer.transport == "mllp" and self._listener.gives(PLAIN, descriptor(transport)):
+            self._transport.abort()
+            return
         # Behind a handshake it was asked before.
         if self._peer.transport == "mllp" and not self._listener.welcomes(host_of(transport)[0]):
             self._transport.abort()
@@ -224,9 +235,11 @@ class Connection(asyncio.Protocol):
 class Listener:
     """The listening sockets and their connections."""
 
-    def __init__(self, settings: Settings, intake: Intake) -> None:
+    def __init__(self, settings: Settings, intake: Intake, gathering: Gathering) -> None:
         self.settings = settings
         self.intake = intake
+        self._gathering = gathering
+        self._coming: set[asyncio.Task[None]] = set()
         self.room = Room(settings, intake)
         self._connections: set[Connection] = set()
         self._tls: TlsServer | None = None
@@ -266,16 +279,25 @@ class Listener:
             self.welcomes,
             lambda: Connection(self),
             lambda host, reason: self._refuse(host, Why.TLS, reason),
+            lambda connection: self.gives(TLS, connection),
+            self._count,
         )
         return self._tls.open(mllp.tls.host or mllp.host, mllp.tls.port, shared=shared)
+
+    def gather(self) -> None:
+        """Take in what other workers give from now on; both listeners are open."""
+        self._gathering.open(self._come)
 
     async def close(self, timeout_s: float) -> None:
         """Accept and read nothing more, answer what was read, then close every connection."""
         assert self._server is not None
         assert self._sweeper is not None
+        self._gathering.close()
         self._server.close()
         if self._tls is not None:
             self._tls.close()
+        if self._coming:
+            await asyncio.wait(self._coming)
         for connection in list(self._connections):
             connection.drain()
         deadline = time.monotonic() + timeout_s
@@ -296,28 +318,69 @@ class Listener:
 
     def welcomes(self, host: str) -> bool:
         """Whether a connection that just came is taken: from its address, and with room for another."""
-        shaking = self._tls.under_way if self._tls is not None else 0
         if not self.intake.admission.admits(address_of(host)):
             self._refuse(host, Why.ADDRESS)
-        elif len(self._connections) + shaking >= self.settings.mllp.max_connections:
+        elif self._held >= self.settings.mllp.max_connections:
             self._refuse(host, Why.FULL)
         else:
             return True
         return False
 
+    def gives(self, kind: bytes, connection: int) -> bool:
+        """Whether a connection that just came, a descriptor, went to another worker."""
+        mllp = self.settings.mllp
+        return self._gathering.gives(kind, connection, min(mllp.gather, mllp.max_connections))
+
+    def taken(self) -> None:
+        """A connection that another worker gave is counted here from now on, or is over."""
+        self._gathering.taken()
+
     def admit(self, connection: Connection) -> None:
         """The connection is open."""
         self._connections.add(connection)
+        self._count()
 
     def forget(self, connection: Connection) -> None:
         """The connection is over."""
         self._connections.discard(connection)
+        self._count()
         self.room.leave(connection)
+
+    @property
+    def _held(self) -> int:
+        """Connections, and those that will be after their handshake."""
+        return len(self._connections) + (self._tls.under_way if self._tls is not None else 0)
+
+    def _count(self) -> None:
+        self._gathering.has(self._held)
+
+    def _come(self, kind: bytes, connection: socket.socket) -> None:
+        """A connection that another worker accepted."""
+        connection.setblocking(False)
+        if kind == TLS:
+            self.taken()
+            assert self._tls is not None
+            self._tls.take(connection)
+            return
+        task = asyncio.get_running_loop().create_task(self._take_in(connection))
+        self._coming.add(task)
+        task.add_done_callback(self._coming.discard)
+
+    async def _take_in(self, connection: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Connection(self, given=True), connection
+            )
+        except OSError:
+            # Its peer is gone already.
+            connection.close()
+            self.taken()
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
             now = time.monotonic()
+            self._gathering.beat()
             for connection in list(self._connections):
                 connection.sweep(now)
             self._tell_refused(now)
@@ -333,6 +396,11 @@ class Listener:
                 *(one.attempts, one.host, REASONS[one.why], f" ({one.detail})" if one.detail else ""),
             )
             self.intake.audit.refused(one)
+
+
+def descriptor(transport: asyncio.BaseTransport) -> int:
+    """Of an open connection."""
+    return int(transport.get_extra_info("socket").fileno())
 
 
 def keep_alive(connection: socket.socket | None) -> None:

@@ -8,6 +8,7 @@ beside new messages. Each of these is answered once it has its own events.
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -33,6 +34,7 @@ from dosestream.settings.mapping import described
 from dosestream.tls import LOOK_S, Certificates, TlsError
 from services.ingest import workers
 from services.ingest.audit import Audit
+from services.ingest.gathering import Doors, Gathering
 from services.ingest.intake import Intake
 from services.ingest.listener import Listener
 from services.ingest.publications import Publications
@@ -169,10 +171,12 @@ class _Service:
             await asyncio.sleep(0.02)
 
     async def _listen(self) -> int:
-        listener = self._listener = Listener(self._settings, self._intake)
+        gathering = Gathering(Doors.inherited(os.environ), self._share.number)
+        listener = self._listener = Listener(self._settings, self._intake, gathering)
         address = await self._open(listener)
         if address is None:
             return 1
+        listener.gather()
         self._loop.add_signal_handler(signal.SIGUSR1, lambda: _report(listener))
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._reload(listener))
         ready.announce(address | ({"metrics": self._metrics_at} if self._metrics_at else {}))

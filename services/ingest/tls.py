@@ -42,14 +42,19 @@ class TlsServer:
         welcomes: Callable[[str], bool],
         made: Callable[[], asyncio.Protocol],
         failed: Callable[[str, str], None],
+        gives: Callable[[int], bool],
+        changed: Callable[[], None],
     ) -> None:
         """`welcomes` says of a host whether it is taken; `made` makes the protocol of a connection whose
-        handshake ended well; `failed` hears host and reason where it did not.
+        handshake ended well; `failed` hears host and reason where it did not; `gives` says of a connection, a
+        descriptor, whether it went to another process; `changed` hears that `under_way` is another.
         """
         self._context = context
         self._welcomes = welcomes
         self._made = made
         self._failed = failed
+        self._gives = gives
+        self._changed = changed
         self._shaking: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
@@ -91,14 +96,34 @@ class TlsServer:
                 # Too many open files, say, or the peer is gone already: the next may do.
                 await asyncio.sleep(PAUSE_S)
                 continue
-            host = str(address[0])
-            if not self._welcomes(host):
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            if self._gives(connection.fileno()):
                 connection.close()
-                continue
-            task = loop.create_task(self._shake(connection, host))
-            self._shaking.add(task)
-            task.add_done_callback(self._shaking.discard)
+            else:
+                self._begin(connection, str(address[0]))
+
+    def take(self, connection: socket.socket) -> None:
+        """A connection that another process accepted."""
+        try:
+            host = str(connection.getpeername()[0])
+        except OSError:
+            # It is gone already.
+            connection.close()
+            return
+        self._begin(connection, host)
+
+    def _begin(self, connection: socket.socket, host: str) -> None:
+        if not self._welcomes(host):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            connection.close()
+            return
+        task = asyncio.get_running_loop().create_task(self._shake(connection, host))
+        self._shaking.add(task)
+        task.add_done_callback(self._shaken)
+        self._changed()
+
+    def _shaken(self, task: asyncio.Task[None]) -> None:
+        self._shaking.discard(task)
+        self._changed()
 
     async def _shake(self, connection: socket.socket, host: str) -> None:
         try:

@@ -1,4 +1,5 @@
-"""Several processes on one port: a parent that listens to nobody, and workers that share the port.
+"""Several processes on one port: a parent that listens to nobody, and workers that share the port, and give each
+other the connections that come (`gathering.py`).
 
 The parent holds the port with SO_REUSEPORT, starts the workers, starts one again that dies, and hands signals
 on. A worker does not outlive it, not even after kill -9. Where one closes its listener, connections that the
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -25,6 +27,8 @@ from dosestream.embedded.process import Process, wrapped
 from dosestream.embedded.supervisor import Change, Charge, Supervisor
 from dosestream.metrics.health import Pulse
 from dosestream.settings import Settings
+from services.ingest.gathering import VARIABLE as DOORS
+from services.ingest.gathering import Doors
 
 log = logging.getLogger("dosestream.ingest")
 
@@ -75,7 +79,11 @@ class Parent:
             log.error("%s:%d cannot be listened on: %s", self._mllp.host, self._mllp.port, error.strerror)
             return 1
         tls = self._mllp.tls
-        with held, tempfile.TemporaryDirectory(prefix="dosestream-ingest-") as folder:
+        with (
+            held,
+            closing(Doors.made(self._mllp.workers)) as self._doors,
+            tempfile.TemporaryDirectory(prefix="dosestream-ingest-") as folder,
+        ):
             ports = {"DOSESTREAM_MLLP_PORT": int(held.getsockname()[1])}
             if not tls.certificate:
                 self._serve(ports, Path(folder))
@@ -121,9 +129,11 @@ class Parent:
         return subprocess.Popen(
             wrapped([sys.executable, str(script), *sys.argv[1:]]),
             stdin=subprocess.DEVNULL,
+            pass_fds=self._doors.descriptors,
             env={
                 **os.environ,
                 VARIABLE: f"{name}/{self._mllp.workers}",
+                DOORS: ",".join(map(str, self._doors.descriptors)),
                 **{variable: str(port) for variable, port in ports.items()},
                 ready.VARIABLE: str(folder / f"{name}.json"),
             },
@@ -148,6 +158,7 @@ class Parent:
 
     def _changed(self, charge: Charge, change: Change) -> None:
         if change is Change.DIED:
+            self._doors.board.away(int(charge.name))
             code = None if charge.process is None else charge.process.returncode
             log.error("worker %s ended (%s) and is started again", charge.name, code)
 

@@ -210,6 +210,8 @@ def test_compiled_ingest_answers_and_stores_what_interpreted_ingest_does(
     arguments: tuple[str, ...],
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(compiled_tree))
+    # So that each of two processes takes a part.
+    monkeypatch.setenv("DOSESTREAM_MLLP_GATHER", "0")
     compiled = run(tmp_path, said, *arguments)
     assert re.search(r"listening on \S+, compiled$", compiled.log, re.MULTILINE)
     assert re.search(r"listening on \S+, interpreted$", interpreted.log, re.MULTILINE)

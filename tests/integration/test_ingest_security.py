@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from certificates import Authority, Pair
 from reading import records
 from running_stack import wait_until
 from test_ingest import Find, Ingest, adt, answers
+from test_ingest_workers import shares
 
 from dosestream.audit.trail import TOPIC
 from dosestream.client.send import MllpSender, SendError, code, send_files, tls_context
@@ -89,12 +91,23 @@ def audit(kafka: KafkaSettings, **fields: object) -> list[Audit]:
 
 
 def test_tls_beside_the_plain_port_on_every_worker(start: Start, sent_by: str) -> None:
-    service = start("", "--workers", "2")
+    service = start("", "--workers", "2", mllp="gather = 0")
     for number in range(6):
         with start.tls(service) as sender:
             assert code(sender.send(adt(sent_by, f"tls-{number}"))) == "AA"
         with service.sender() as plain:
             assert code(plain.send(adt(sent_by, f"plain-{number}"))) == "AA"
+    assert service.stop() == 0
+
+
+def test_senders_over_tls_share_a_worker_with_others(start: Start, sent_by: str) -> None:
+    service = start("", "--workers", "2", mllp="gather = 3")
+    with ExitStack() as stack:
+        senders = [stack.enter_context(start.tls(service)) for _ in range(4)]
+        senders.append(stack.enter_context(service.sender()))
+        for number, sender in enumerate(senders):
+            assert code(sender.send(adt(sent_by, str(number)))) == "AA"
+        assert shares(service) == [2, 3]
     assert service.stop() == 0
 
 

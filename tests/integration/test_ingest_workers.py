@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import select
 import shutil
 import signal
 import socket
@@ -19,8 +21,12 @@ from dosestream.events.records import Patient, RawMessage
 from dosestream.hl7.framing import Frame, Framer, frame
 from dosestream.kafka.topics import Topic
 from dosestream.settings import MIB, KafkaSettings
+from services.ingest.gathering import SEEN_S
 
 pytestmark = pytest.mark.stack
+
+# Connections as the system spreads them: few senders have several workers, too.
+SPREAD = "[mllp]\ngather = 0\n"
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ def controls(records: list[Patient] | list[RawMessage]) -> list[str]:
 def test_the_same_messages_over_all_workers_are_stored_once_and_answered_alike(
     start: Callable[..., Ingest], find: Find, sent_by: str
 ) -> None:
-    service = start("--workers", "2")
+    service = start("--workers", "2", config=SPREAD)
     good, bad = adt(sent_by, "1"), msh(sent_by, "ADT^Z99", "2").encode()
     assert ask(service, [good, bad] * 20) == ["AA", "AR"] * 20
     assert len([pid for pid in children(service.process.pid) if is_alive(pid)]) == 2
@@ -125,6 +131,81 @@ def test_what_another_host_received_is_known_in_a_while(
     wait_until(known, "what one host received is known to the other")
 
 
+def shares(service: Ingest) -> list[int]:
+    """How many connections each of two workers has, the fewest first."""
+
+    def told() -> list[str]:
+        return re.findall(r"(\d+) connections;", service.log.read_text())
+
+    before = len(told())
+    service.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: len(told()) == before + 2, "both workers tell their counts")
+    return sorted(int(count) for count in told()[before:])
+
+
+@contextlib.contextmanager
+def connected(service: Ingest, sent_by: str, first: int, count: int) -> Iterator[None]:
+    """So many senders that had an answer each and stay."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(service.connect()) for _ in range(count)]
+        for number, connection in enumerate(connections, first):
+            connection.sendall(frame(adt(sent_by, str(number))))
+        assert [code(answers(connection, 1)[0]) for connection in connections] == ["AA"] * count
+        yield
+
+
+def test_few_senders_share_one_worker_and_many_are_spread(
+    start: Callable[..., Ingest], find: Find, sent_by: str
+) -> None:
+    service = start("--workers", "2", config="[mllp]\ngather = 4\n")
+    with connected(service, sent_by, 0, 4):
+        assert shares(service) == [0, 4]
+        with connected(service, sent_by, 4, 3):
+            assert shares(service) == [3, 4]
+            with connected(service, sent_by, 7, 13):
+                assert shares(service) == [10, 10]
+    wait_until(lambda: shares(service) == [0, 0], "they are gone")
+    assert service.stop() == 0
+    assert len(find(Topic.PATIENT, Patient)) == 20
+
+
+def test_beyond_its_limit_of_connections_a_worker_gives_them_to_another(
+    start: Callable[..., Ingest], sent_by: str
+) -> None:
+    service = start("--workers", "2", config="[mllp]\nmax_connections = 3\n")
+    with connected(service, sent_by, 0, 6):
+        assert shares(service) == [3, 3]
+        with service.connect() as refused, contextlib.suppress(ConnectionResetError):
+            assert refused.recv(1) == b""
+    assert service.stop() == 0
+
+
+def test_new_senders_are_heard_while_the_worker_they_belong_to_is_gone_or_hangs(
+    start: Callable[..., Ingest], sent_by: str
+) -> None:
+    service = start("--workers", "2")
+    first, _ = children(service.process.pid)
+    os.kill(first, signal.SIGSTOP)
+    time.sleep(SEEN_S + 2)
+    # The system still has it accept half of the connections; those are answered when it goes on.
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(service.connect()) for _ in range(24)]
+        for number, connection in enumerate(connections):
+            connection.sendall(frame(adt(sent_by, str(number))))
+        assert select.select(connections, [], [], 10)[0]
+        os.kill(first, signal.SIGCONT)
+        assert {code(answers(connection, 1)[0]) for connection in connections} == {"AA"}
+    with connected(service, sent_by, 24, 2):
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: "is started again" in service.log.read_text(), "its end is seen")
+        with connected(service, sent_by, 26, 8):
+            pass
+    wait_until(lambda: service.log.read_text().count("listening on 127.0.0.1") == 3, "it listens again")
+    with connected(service, sent_by, 34, 8):
+        assert shares(service) == [0, 8]
+    assert service.stop() == 0
+
+
 def flood(service: Ingest, sent_by: str, first: int, count: int) -> list[socket.socket]:
     """So many messages on the wire over eight connections, none of their answers read."""
     connections = [service.connect() for _ in range(8)]
@@ -153,7 +234,7 @@ KILLED = ["one worker of three", "all three workers", "the parent"]
 
 @pytest.mark.parametrize("victim", KILLED)
 def test_kill_9_under_load_of(start: Callable[..., Ingest], find: Find, sent_by: str, victim: str) -> None:
-    service = start("--workers", "3")
+    service = start("--workers", "3", config=SPREAD)
     workers = children(service.process.pid)
     assert len(workers) == 3
     connections = flood(service, sent_by, 0, 400)
@@ -164,7 +245,7 @@ def test_kill_9_under_load_of(start: Callable[..., Ingest], find: Find, sent_by:
         service.kill()
         wait_until(lambda: not any(map(is_alive, workers)), "the workers end with their parent")
         told = heard(connections, 50)
-        service = start("--workers", "3")
+        service = start("--workers", "3", config=SPREAD)
     else:
         for pid in targets:
             os.kill(pid, signal.SIGKILL)
@@ -192,7 +273,7 @@ def test_kill_9_under_load_of(start: Callable[..., Ingest], find: Find, sent_by:
 def test_sighup_takes_a_changed_configuration_and_keeps_the_old_one_when_it_is_broken(
     start: Callable[..., Ingest], sent_by: str, tmp_path: Path
 ) -> None:
-    service = start("--workers", "2", config='[mllp]\non_reject = "AE"\n')
+    service = start("--workers", "2", config=f'{SPREAD}on_reject = "AE"\n')
     config = tmp_path / "dosestream.toml"
     numbers = iter(range(1000))
 
@@ -206,10 +287,10 @@ def test_sighup_takes_a_changed_configuration_and_keeps_the_old_one_when_it_is_b
         wait_until(lambda: service.log.read_text().count(sign) >= before + 2, f"two workers say {sign!r}")
 
     assert told() == {"AE"}
-    reload('[mllp]\non_reject = "AA"\nport = 1\n[kafka]\nreplication = 2\n', "was read again")
+    reload(f'{SPREAD}on_reject = "AA"\nport = 1\n[kafka]\nreplication = 2\n', "was read again")
     assert told() == {"AA"}
     assert "kafka changes with the next start only" in service.log.read_text()
-    reload('[mllp]\non_reject = "perhaps"\n', "is kept as it was")
+    reload(f'{SPREAD}on_reject = "perhaps"\n', "is kept as it was")
     assert told() == {"AA"}
     assert service.stop() == 0
 

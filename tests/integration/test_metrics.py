@@ -31,7 +31,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Two workers of ingest, so that their pages are joined."""
     folder = tmp_path_factory.mktemp("metrics")
     config = folder / "dosestream.toml"
-    config.write_text("[mllp]\nworkers = 2\n")
+    config.write_text("[mllp]\nworkers = 2\ngather = 0\n")
     with RunningStack.start(folder, "--config", str(config)) as running:
         yield running
 

@@ -82,6 +82,8 @@ class Service:
             "DOSESTREAM_PATIENT_KEY_SECRET": secrets["patient_key_secret"],
             "DOSESTREAM_MEMBER": self.name,
             "DOSESTREAM_MLLP_PORT": "0",
+            # So that every worker takes a part.
+            "DOSESTREAM_MLLP_GATHER": "0",
             "DOSESTREAM_REPEATS": str(self.folder / "repeats"),
             "DOSESTREAM_READY": str(self.ready),
         }
