@@ -93,6 +93,7 @@ class EmbeddedKafka:
         overrides: configuration over `properties`, such as that of one node of several.
         format_options: more options of the tool that formats the folder, such as the first users.
         cluster_id: the same for every node of a cluster; empty: a new one.
+        jvm: options of the broker's Java.
     """
 
     folder: Path
@@ -103,6 +104,7 @@ class EmbeddedKafka:
     overrides: Mapping[str, str] = field(default_factory=dict)
     format_options: Sequence[str] = ()
     cluster_id: str = ""
+    jvm: Sequence[str] = JVM
     process: Process | None = field(default=None, init=False)
 
     @property
@@ -183,7 +185,7 @@ class EmbeddedKafka:
         return wrapped(
             [
                 self._java,
-                *JVM,
+                *self.jvm,
                 f"-Dlog4j2.configurationFile={self._log4j}",
                 "-cp",
                 f"{self._libs}/*",
