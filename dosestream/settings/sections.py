@@ -133,7 +133,7 @@ class MllpSettings:
     # Processes that share the port.
     workers: int = 1
     # Connections that one of them has before the next is given any; 0: as the system spreads them.
-    gather: int = 64
+    gather: int = 32
     # Networks from which connections are taken, beside those of the sources; empty: from everywhere.
     allow: tuple[str, ...] = ()
     tls: TlsSettings = field(default_factory=TlsSettings)
