@@ -140,8 +140,13 @@ class Doors:
 
     @property
     def descriptors(self) -> list[int]:
-        """What a worker inherits, in the order of `VARIABLE`."""
+        """What a worker inherits."""
         return [self._file, *(end.fileno() for door in self.doors for end in (door.inside, door.outside))]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a worker is told of them; see `inherited`."""
+        return {VARIABLE: ",".join(map(str, self.descriptors))}
 
 
 # What came in: how it speaks, as `Gathering.gives` was told, and the socket.

@@ -27,7 +27,6 @@ from dosestream.embedded.process import Process, wrapped
 from dosestream.embedded.supervisor import Change, Charge, Supervisor
 from dosestream.metrics.health import Pulse
 from dosestream.settings import Settings
-from services.ingest.gathering import VARIABLE as DOORS
 from services.ingest.gathering import Doors
 
 log = logging.getLogger("dosestream.ingest")
@@ -133,7 +132,7 @@ class Parent:
             env={
                 **os.environ,
                 VARIABLE: f"{name}/{self._mllp.workers}",
-                DOORS: ",".join(map(str, self._doors.descriptors)),
+                **self._doors.environment,
                 **{variable: str(port) for variable, port in ports.items()},
                 ready.VARIABLE: str(folder / f"{name}.json"),
             },

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import uvloop
 
-from services.ingest.gathering import SEEN_S, VARIABLE, Board, Doors, Gathering, chosen
+from services.ingest.gathering import SEEN_S, Board, Doors, Gathering, chosen
 
 PLACES = [
     ("the first has nothing yet", {0: 0, 1: 0}, 1, 0),
@@ -271,7 +271,7 @@ def test_a_worker_inherits_doors_and_board(made: Made) -> None:
     doors.doors[1].outside.send(b"x")
     found = subprocess.run(
         [sys.executable, "-c", HEIR],
-        env={**os.environ, VARIABLE: ",".join(map(str, doors.descriptors))},
+        env={**os.environ, **doors.environment},
         pass_fds=doors.descriptors,
         stdout=subprocess.PIPE,
         check=True,
