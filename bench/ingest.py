@@ -52,6 +52,8 @@ EVENTS = "bench.events"
 QUIET = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 # A broker as sites run it, and not as one that is to start fast: with the optimising compiler, which needs a while.
 BROKER_JVM = ("-Xms1g", "-Xmx1g", "-XX:+UseG1GC")
+# Seconds that are driven and not counted, while the load generator is interpreted: that is no time of the server's.
+COLD_S = 1.0
 # Seconds of load at so many connections, before the first server is measured.
 BROKER_WARM_UP = {1: 15.0, 16: 15.0, 64: 10.0}
 JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m")
@@ -315,13 +317,13 @@ def row(
     rates: dict[str, dict[int, float]],
 ) -> None:
     """Measure and print one line."""
-    load(port, connections=count, seconds=1.0)
     machine = loop_ms()
     before, spent, stored_for = broker.held(peer.topics), cpu_seconds(pid), cpu_seconds(broker.pid)
-    found = load(port, connections=count, seconds=seconds, timeout=10)
-    cpu_us = (cpu_seconds(pid) - spent) / max(1, found["n"]) * 1e6
-    broker_us = (cpu_seconds(broker.pid) - stored_for) / max(1, found["n"]) * 1e6
-    kept = (broker.held(peer.topics) - before) / max(1, found["n"])
+    found = load(port, connections=count, seconds=seconds, cold=COLD_S, timeout=10)
+    answers = max(1, found["accepted"] + found["other"])
+    cpu_us = (cpu_seconds(pid) - spent) / answers * 1e6
+    broker_us = (cpu_seconds(broker.pid) - stored_for) / answers * 1e6
+    kept = (broker.held(peer.topics) - before) / answers
     best = rates.setdefault(name, {})
     best[count] = max(best.get(count, 0.0), found["rate"])
     yardstick = rates.get(YARDSTICK, {})
@@ -363,7 +365,7 @@ def compared(rates: dict[str, dict[int, float]], counts: list[int]) -> str:
 
 def steady(name: str, port: int, rate: float, seconds: float) -> None:
     """At a rate, a message's time begins when it was due: a stall counts for all that were due in it."""
-    found = load(port, connections=16, seconds=seconds, rate=rate)
+    found = load(port, connections=16, seconds=seconds, cold=COLD_S, rate=rate)
     print(
         f"{name} at {rate:.0f}/s over 16 connections: p50 {found['p50_ms']:.2f}, p99 {found['p99_ms']:.2f} ms"
     )
@@ -381,10 +383,10 @@ def crowd(name: str, port: int) -> None:
 
 def slow_senders(name: str, port: int, senders: int = 500, seconds: float = 5.0) -> None:
     """A healthy sender beside many that send a byte a second."""
-    alone = load(port, connections=1, seconds=seconds, rate=100)
+    alone = load(port, connections=1, seconds=seconds, cold=COLD_S, rate=100)
     letters = b"\x0b" + TEMPLATE.read_bytes()
     slow = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(senders)]
-    command = load_command(port, connections=1, seconds=seconds, rate=100)
+    command = load_command(port, connections=1, seconds=seconds, cold=COLD_S, rate=100)
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         sent = 0
         while process.poll() is None:

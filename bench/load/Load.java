@@ -14,18 +14,21 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * MLLP load from one thread, closed loop or at a rate: {@code java Load.java address=HOST:PORT template=FILE ...}
  *
  * <p>Every connection sends one message, waits for its acknowledgement, and sends the next. Options (name=value):
  * connections (16), seconds (3), rate (messages/s over all connections; 0: as fast as answers come), reconnect
- * (0/1: a connection per message), base (first id), timeout (seconds one answer may take, 20).
+ * (0/1: a connection per message), base (first id), timeout (seconds one answer may take, 20), cold (0: seconds at
+ * the start that are driven and not counted, for as long as this program itself is interpreted and being compiled).
  * The template's {ID} becomes the control id, {ACC} an accession, {PID} one of 5,000 patients; lines end in CR.
  *
- * <p>Prints one JSON line: messages/s, p50, p99 and max in ms, answers with AA or CA that name their message
- * (accepted), other answers, messages without one (failed), answers that took over a second (slow), and when
- * the last connection had its first answer (first_ms). At a rate a message's time begins when it was due.
+ * <p>Prints one JSON line: messages/s, answers counted (n), p50, p99 and max in ms; of all answers, the cold ones too,
+ * those with AA or CA that name their message (accepted), others, messages without one (failed), answers that took
+ * over a second (slow); and when the last connection had its first answer (first_ms). At a rate a message's time
+ * begins when it was due.
  */
 public final class Load {
     private static final byte VT = 0x0b, FS = 0x1c, CR = '\r';
@@ -37,7 +40,7 @@ public final class Load {
     private final int connections;
     private final long periodNanos;
     private final boolean reconnect;
-    private final long timeoutNanos;
+    private final long timeoutNanos, coldNanos;
     private final Selector selector = Selector.open();
     private final List<Lane> lanes = new ArrayList<>();
 
@@ -45,7 +48,7 @@ public final class Load {
     private int[] micros = new int[1 << 16];
     private int answered;
     private long accepted, other, failed, slow, firstNanos;
-    private long started, stopAt;
+    private long started, countFrom, stopAt;
 
     private final class Lane {
         final ByteBuffer out = ByteBuffer.allocateDirect(1 << 16);
@@ -123,7 +126,12 @@ public final class Load {
                 heard = true;
                 firstNanos = Math.max(firstNanos, now - started);
             }
-            note(now - since);
+            if (since >= countFrom) {
+                note(now - since);
+            }
+            if (now - since > 1_000_000_000) {
+                slow++;
+            }
             waiting = false;
             if (reconnect) {
                 close();
@@ -174,6 +182,7 @@ public final class Load {
         periodNanos = rate > 0 ? (long) (1e9 / rate) : 0;
         reconnect = options.getOrDefault("reconnect", "0").equals("1");
         timeoutNanos = (long) (1e9 * Double.parseDouble(options.getOrDefault("timeout", "20")));
+        coldNanos = (long) (1e9 * Double.parseDouble(options.getOrDefault("cold", "0")));
         nextId = Long.parseLong(
                 options.getOrDefault("base", Long.toString(System.currentTimeMillis() * 100)));
         String text = Files.readString(Path.of(options.get("template")), StandardCharsets.ISO_8859_1);
@@ -190,7 +199,8 @@ public final class Load {
 
     private void run(double seconds) throws IOException {
         started = System.nanoTime();
-        stopAt = started + (long) (seconds * 1e9);
+        countFrom = started + coldNanos;
+        stopAt = countFrom + (long) (seconds * 1e9);
         for (int i = 0; i < connections; i++) {
             Lane lane = new Lane();
             lane.due = started + i * periodNanos;
@@ -213,8 +223,10 @@ public final class Load {
                 }
             }
             if (periodNanos > 0 && periodNanos < 2_000_000) {
-                selector.selectNow();
-                Thread.onSpinWait();
+                // Select waits whole milliseconds; spinning would take a core from the server that is measured.
+                if (selector.selectNow() == 0) {
+                    LockSupport.parkNanos(50_000);
+                }
             } else {
                 selector.select(1);
             }
@@ -262,13 +274,10 @@ public final class Load {
             micros = Arrays.copyOf(micros, 2 * answered);
         }
         micros[answered++] = (int) Math.min(Integer.MAX_VALUE, nanos / 1000);
-        if (nanos > 1_000_000_000) {
-            slow++;
-        }
     }
 
     private void print() {
-        double spent = (System.nanoTime() - started) / 1e9;
+        double spent = (System.nanoTime() - countFrom) / 1e9;
         int[] sorted = Arrays.copyOf(micros, answered);
         Arrays.sort(sorted);
         System.out.printf(
