@@ -9,6 +9,8 @@ from typing import Any, Final
 Encoder = Callable[[bytes, Any], bytes]
 # The same, of the record's fields by name.
 PartsEncoder = Callable[[bytes, dict[str, Any]], bytes]
+# The same, without the position of its raw record: what lies before it, and what lies behind.
+AroundEncoder = Callable[[bytes, dict[str, Any]], tuple[bytes, bytes]]
 
 # Numbers below this have their bytes in a table: what most lengths and counts are.
 LISTED: Final = 4096

@@ -16,9 +16,9 @@ from typing import Any, TypeVar, cast
 from fastavro import schemaless_reader
 
 from dosestream.events import records
-from dosestream.events.binary import Encoder, PartsEncoder
+from dosestream.events.binary import AroundEncoder, Encoder, PartsEncoder, long
 from dosestream.events.decoders import Decoder, compile_decoder
-from dosestream.events.record_encoders import ENCODERS, PARTS_ENCODERS
+from dosestream.events.record_encoders import AROUND_ENCODERS, ENCODERS, PARTS_ENCODERS
 from dosestream.events.records import CLASSES, Event
 from dosestream.events.schemas import Schema, by_fingerprint, load
 
@@ -64,6 +64,7 @@ class Codec:
     _readers: dict[type, Schema] = field(default_factory=dict)
     _encoders: dict[type, tuple[bytes, Encoder]] = field(default_factory=dict)
     _parts_encoders: dict[type, tuple[bytes, PartsEncoder]] = field(default_factory=dict)
+    _around_encoders: dict[type, tuple[bytes, AroundEncoder]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, cls in CLASSES.items():
@@ -89,7 +90,11 @@ class Codec:
 
     def _write_with(self, ids: Mapping[str, int]) -> None:
         prefixes = {cls: self._prefix(ids.get(name), load(name)) for name, cls in CLASSES.items()}
-        self._parts_encoders.update({cls: (prefix, PARTS_ENCODERS[cls]) for cls, prefix in prefixes.items()})
+        for cls, prefix in prefixes.items():
+            if cls in AROUND_ENCODERS:
+                self._around_encoders[cls] = prefix, AROUND_ENCODERS[cls]
+            else:
+                self._parts_encoders[cls] = prefix, PARTS_ENCODERS[cls]
         self._encoders.update({cls: (prefix, ENCODERS[cls]) for cls, prefix in prefixes.items()})
 
     def _prefix(self, registry_id: int | None, schema: Schema) -> bytes:
@@ -114,12 +119,26 @@ class Codec:
     def encode_parts(self, cls: type, fields: dict[str, Any]) -> bytes:
         """The event of that class with these fields as one record value: the bytes `encode` makes of the object.
 
+        Not of the classes of `encode_around`.
+
         Raises:
             KeyError: a field without default is absent.
             NotRegisteredError: the schema registry is still to give the schema its id.
         """
         try:
             prefix, encode = self._parts_encoders[cls]
+        except KeyError:
+            raise _not_registered(cls) from None
+        return encode(prefix, fields)
+
+    def encode_around(self, cls: type, fields: dict[str, Any]) -> tuple[bytes, bytes]:
+        """The record value of a Patient, Order, Appointment or Report before and behind `position`'s bytes, which
+        stand for its `raw_partition` and `raw_offset`.
+
+        Raises: as `encode_parts`.
+        """
+        try:
+            prefix, encode = self._around_encoders[cls]
         except KeyError:
             raise _not_registered(cls) from None
         return encode(prefix, fields)
@@ -170,6 +189,11 @@ class Codec:
             )
         self._known[key] = schema
         return schema, start
+
+
+def position(partition: int, offset: int) -> bytes:
+    """The bytes of an event that say where its raw record lies."""
+    return long(partition) + long(offset)
 
 
 def _not_registered(cls: type) -> NotRegisteredError:

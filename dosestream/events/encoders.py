@@ -16,6 +16,9 @@ from dosestream.events.schema_records import function_name, records_of, short_na
 # What the source of an encoder uses, as `binary` has it.
 NAMES = ("LISTED", "LONGS", "double", "kept", "long", "sized", "text", "texts", "varint")
 
+# Where the raw record of an event lies, which is not known before it is stored.
+POSITION = ("raw_partition", "raw_offset")
+
 # A value on its way is given a name by its kind, so that a compiler knows what it is.
 KINDS = {"text": "str", "number": "int", "data": "bytes", "it": "Any"}
 _GIVEN = re.compile(rf"\b({'|'.join(KINDS)})\d+(?= :=)")
@@ -33,13 +36,12 @@ def compile_encoder(schema: Any) -> Encoder:
 def encoder(schema: Any) -> list[str]:
     """The encoder of a record schema; those of records in it stand before it."""
     places = [(f"event.{field['name']}", field["type"]) for field in schema["fields"]]
-    return [
-        f"def {whole_name(schema)}(before: bytes, event: Any) -> bytes:",
-        f'    """{_said(schema)}."""',
-        *_body(places),
-        "",
-        "",
-    ]
+    signature = f"{whole_name(schema)}(before: bytes, event: Any) -> bytes"
+    return _function(signature, f"{_said(schema)}.", places)
+
+
+def _parts(fields: list[Any]) -> list[tuple[str, Any]]:
+    return [(_part(field), field["type"]) for field in fields]
 
 
 def _part(field: Any) -> str:
@@ -61,14 +63,19 @@ def parts_encoder(schema: Any) -> list[str]:
     Nested records are objects. A field that the schema has not is passed over, and one that has no default and is
     absent is a `KeyError`.
     """
-    places = [(_part(field), field["type"]) for field in schema["fields"]]
-    return [
-        f"def {parts_name(schema)}(before: bytes, fields: dict[str, Any]) -> bytes:",
-        f'    """{_said(schema)}, by its fields."""',
-        *_body(places),
-        "",
-        "",
-    ]
+    signature = f"{parts_name(schema)}(before: bytes, fields: dict[str, Any]) -> bytes"
+    return _function(signature, f"{_said(schema)}, by its fields.", _parts(schema["fields"]))
+
+
+def around_encoder(schema: Any) -> list[str]:
+    """The same for an event whose raw record has no position yet: what lies before it, and what lies behind."""
+    fields = schema["fields"]
+    at = [field["name"] for field in fields].index(POSITION[0])
+    if tuple(field["name"] for field in fields[at : at + len(POSITION)]) != POSITION:
+        raise ValueError(f"{schema['name']}: {', '.join(POSITION)} do not follow one another")
+    signature = f"{around_name(schema)}(before: bytes, fields: dict[str, Any]) -> tuple[bytes, bytes]"
+    said = f"{_said(schema)}, by its fields: up to its raw record's position, and from there on."
+    return _function(signature, said, _parts(fields[:at]), _parts(fields[at + len(POSITION) :]))
 
 
 def whole_name(schema: Any) -> str:
@@ -81,23 +88,34 @@ def parts_name(schema: Any) -> str:
     return f"{whole_name(schema)}_parts"
 
 
+def around_name(schema: Any) -> str:
+    """The name of `around_encoder`'s function."""
+    return f"{whole_name(schema)}_around"
+
+
 def _said(schema: Any) -> str:
     return f"A record {short_name(schema['name'])} behind `before`"
 
 
-def _body(places: list[tuple[str, Any]]) -> list[str]:
-    """One expression for the bytes of all fields."""
-    pieces = [f"{_bytes(kind, value, 0)}," for value, kind in places]
-    given = sorted(
-        {found.group(): found.group(1) for piece in pieces for found in _GIVEN.finditer(piece)}.items()
-    )
+def _function(signature: str, said: str, *runs: list[tuple[str, Any]]) -> list[str]:
+    """A function that returns the bytes of each run of fields (expression and type), `before` before the first."""
+    pieces = [[_bytes(kind, value, 0) for value, kind in run] for run in runs]
+    given = {
+        found.group(): found.group(1) for run in pieces for piece in run for found in _GIVEN.finditer(piece)
+    }
+    pieces[0].insert(0, "before")
     return [
-        *(f"    {name}: {KINDS[kind]}" for name, kind in given),
-        "    return b''.join((",
-        "        before,",
-        *(f"        {piece}" for piece in pieces),
-        "    ))",
+        f"def {signature}:",
+        f'    """{said}"""',
+        *(f"    {name}: {KINDS[kind]}" for name, kind in sorted(given.items())),
+        f"    return {', '.join(map(_joined, pieces))}",
+        "",
+        "",
     ]
+
+
+def _joined(pieces: list[str]) -> str:
+    return "\n".join(["b''.join((", *(f"        {piece}," for piece in pieces), "    ))"])
 
 
 def _bytes(kind: Any, value: str, depth: int) -> str:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from dosestream.events.encoders import NAMES as ENCODER_NAMES
-from dosestream.events.encoders import encoder, keeper, parts_encoder, parts_name, whole_name
+from dosestream.events.encoders import (
+    around_encoder,
+    around_name,
+    encoder,
+    keeper,
+    parts_encoder,
+    parts_name,
+    whole_name,
+)
 from dosestream.events.schema_records import records_of, short_name
 from dosestream.events.schemas import NAMES, load
 
@@ -21,6 +29,8 @@ PRIMITIVES = {
     "boolean": "bool",
     "bytes": "bytes",
 }
+# What a message says is put into bytes before its raw record has a position.
+AROUND = ("patient", "order", "appointment", "report")
 TARGET = Path(__file__).parent / "records.py"
 ENCODERS_TARGET = TARGET.with_name("record_encoders.py")
 
@@ -155,24 +165,29 @@ def generate() -> str:
 def generate_encoders() -> str:
     """The text of `record_encoders.py`."""
     known, roots = _known()
-    written = {name: "\n".join(encoder(record)) for name, record in known.items()}
-    parts = ["\n".join(parts_encoder(root)) for _, root in roots]
-    body = "\n".join([*written.values(), *parts])
+    whole = {name: "\n".join(encoder(record)) for name, record in known.items()}
+    around = [root for name, root in roots if name in AROUND]
+    others = [root for name, root in roots if name not in AROUND]
+    parts = ["\n".join(around_encoder(root)) for root in around]
+    parts += ["\n".join(parts_encoder(root)) for root in others]
+    body = "\n".join([*whole.values(), *parts])
     for name, record in known.items():
         kept = keeper(record)
         if f"{kept.split(':')[0]}(" in body:
-            body = body.replace(written[name], f"{written[name]}{kept}\n\n")
+            body = body.replace(whole[name], f"{whole[name]}{kept}\n\n")
     used = [name for name in ENCODER_NAMES if re.search(rf"\b{name}\b", body)]
     names = sorted(
-        [*used, "Encoder", "PartsEncoder"], key=lambda name: (not name.isupper(), name.islower(), name)
+        [*used, "AroundEncoder", "Encoder", "PartsEncoder"],
+        key=lambda name: (not name.isupper(), name.islower(), name),
     )
     tables = [
         f"{table}: dict[type, {kind}] = {{\n"
-        + "".join(f"    records.{root['name']}: {of(root)},\n" for _, root in roots)
+        + "".join(f"    records.{root['name']}: {of(root)},\n" for root in written)
         + "}\n"
-        for table, kind, of in (
-            ("ENCODERS", "Encoder", whole_name),
-            ("PARTS_ENCODERS", "PartsEncoder", parts_name),
+        for table, kind, of, written in (
+            ("ENCODERS", "Encoder", whole_name, [root for _, root in roots]),
+            ("AROUND_ENCODERS", "AroundEncoder", around_name, around),
+            ("PARTS_ENCODERS", "PartsEncoder", parts_name, others),
         )
     ]
     return ENCODERS_HEAD % ", ".join(names) + "\n".join([body, *tables])

@@ -6,6 +6,7 @@ from dosestream.events import records
 from dosestream.events.binary import (
     LISTED,
     LONGS,
+    AroundEncoder,
     Encoder,
     PartsEncoder,
     double,
@@ -906,33 +907,8 @@ def _entity_snapshot(before: bytes, event: Any) -> bytes:
     )
 
 
-def _raw_message_parts(before: bytes, fields: dict[str, Any]) -> bytes:
-    """A record RawMessage behind `before`, by its fields."""
-    data0: bytes
-    number0: int
-    text0: str
-    return b"".join(
-        (
-            before,
-            text(text0) if (text0 := fields["source"]) else b"\0",
-            text(text0) if (text0 := fields["control_id"]) else b"\0",
-            text(text0) if (text0 := fields["message_type"]) else b"\0",
-            LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
-            text(text0) if (text0 := fields["transport"]) else b"\0",
-            text(text0) if (text0 := fields.get("peer", "")) else b"\0",
-            text(text0) if (text0 := fields.get("called", "")) else b"\0",
-            text(text0) if (text0 := fields.get("transfer_syntax", "")) else b"\0",
-            text(text0) if (text0 := fields["content_hash"]) else b"\0",
-            text(text0) if (text0 := fields.get("answer", "AA")) else b"\0",
-            long(len(data0 := fields["body"])),
-            data0,
-            text(text0) if (text0 := fields.get("refused", "")) else b"\0",
-        )
-    )
-
-
-def _patient_parts(before: bytes, fields: dict[str, Any]) -> bytes:
-    """A record Patient behind `before`, by its fields."""
+def _patient_around(before: bytes, fields: dict[str, Any]) -> tuple[bytes, bytes]:
+    """A record Patient behind `before`, by its fields: up to its raw record's position, and from there on."""
     it0: Any
     number0: int
     number1: int
@@ -944,8 +920,9 @@ def _patient_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields["source"]) else b"\0",
             text(text0) if (text0 := fields["control_id"]) else b"\0",
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := fields["raw_partition"]) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := fields["raw_offset"]) < LISTED else varint(number0),
+        )
+    ), b"".join(
+        (
             text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             b"\0"
             if (it0 := fields.get("event_time")) is None
@@ -977,8 +954,8 @@ def _patient_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     )
 
 
-def _order_parts(before: bytes, fields: dict[str, Any]) -> bytes:
-    """A record Order behind `before`, by its fields."""
+def _order_around(before: bytes, fields: dict[str, Any]) -> tuple[bytes, bytes]:
+    """A record Order behind `before`, by its fields: up to its raw record's position, and from there on."""
     it0: Any
     number0: int
     number1: int
@@ -990,8 +967,9 @@ def _order_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields["source"]) else b"\0",
             text(text0) if (text0 := fields["control_id"]) else b"\0",
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := fields["raw_partition"]) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := fields["raw_offset"]) < LISTED else varint(number0),
+        )
+    ), b"".join(
+        (
             text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             b"\0"
             if (it0 := fields.get("event_time")) is None
@@ -1050,8 +1028,8 @@ def _order_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     )
 
 
-def _appointment_parts(before: bytes, fields: dict[str, Any]) -> bytes:
-    """A record Appointment behind `before`, by its fields."""
+def _appointment_around(before: bytes, fields: dict[str, Any]) -> tuple[bytes, bytes]:
+    """A record Appointment behind `before`, by its fields: up to its raw record's position, and from there on."""
     it0: Any
     number0: int
     number1: int
@@ -1063,8 +1041,9 @@ def _appointment_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields["source"]) else b"\0",
             text(text0) if (text0 := fields["control_id"]) else b"\0",
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := fields["raw_partition"]) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := fields["raw_offset"]) < LISTED else varint(number0),
+        )
+    ), b"".join(
+        (
             text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             b"\0"
             if (it0 := fields.get("event_time")) is None
@@ -1097,8 +1076,8 @@ def _appointment_parts(before: bytes, fields: dict[str, Any]) -> bytes:
     )
 
 
-def _report_parts(before: bytes, fields: dict[str, Any]) -> bytes:
-    """A record Report behind `before`, by its fields."""
+def _report_around(before: bytes, fields: dict[str, Any]) -> tuple[bytes, bytes]:
+    """A record Report behind `before`, by its fields: up to its raw record's position, and from there on."""
     it0: Any
     number0: int
     number1: int
@@ -1110,8 +1089,9 @@ def _report_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields["source"]) else b"\0",
             text(text0) if (text0 := fields["control_id"]) else b"\0",
             LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := fields["raw_partition"]) < LISTED else varint(number0),
-            LONGS[number0] if 0 <= (number0 := fields["raw_offset"]) < LISTED else varint(number0),
+        )
+    ), b"".join(
+        (
             text(text0) if (text0 := fields.get("message_type", "")) else b"\0",
             b"\0"
             if (it0 := fields.get("event_time")) is None
@@ -1145,6 +1125,31 @@ def _report_parts(before: bytes, fields: dict[str, Any]) -> bytes:
             text(text0) if (text0 := fields.get("document_number", "")) else b"\0",
             text(text0) if (text0 := fields.get("parent_document_number", "")) else b"\0",
             LONGS[number0] if 0 <= (number0 := fields.get("attachments", 0)) < LISTED else varint(number0),
+        )
+    )
+
+
+def _raw_message_parts(before: bytes, fields: dict[str, Any]) -> bytes:
+    """A record RawMessage behind `before`, by its fields."""
+    data0: bytes
+    number0: int
+    text0: str
+    return b"".join(
+        (
+            before,
+            text(text0) if (text0 := fields["source"]) else b"\0",
+            text(text0) if (text0 := fields["control_id"]) else b"\0",
+            text(text0) if (text0 := fields["message_type"]) else b"\0",
+            LONGS[number0] if 0 <= (number0 := fields["received_at"]) < LISTED else varint(number0),
+            text(text0) if (text0 := fields["transport"]) else b"\0",
+            text(text0) if (text0 := fields.get("peer", "")) else b"\0",
+            text(text0) if (text0 := fields.get("called", "")) else b"\0",
+            text(text0) if (text0 := fields.get("transfer_syntax", "")) else b"\0",
+            text(text0) if (text0 := fields["content_hash"]) else b"\0",
+            text(text0) if (text0 := fields.get("answer", "AA")) else b"\0",
+            long(len(data0 := fields["body"])),
+            data0,
+            text(text0) if (text0 := fields.get("refused", "")) else b"\0",
         )
     )
 
@@ -1485,12 +1490,15 @@ ENCODERS: dict[type, Encoder] = {
     records.EntitySnapshot: _entity_snapshot,
 }
 
+AROUND_ENCODERS: dict[type, AroundEncoder] = {
+    records.Patient: _patient_around,
+    records.Order: _order_around,
+    records.Appointment: _appointment_around,
+    records.Report: _report_around,
+}
+
 PARTS_ENCODERS: dict[type, PartsEncoder] = {
     records.RawMessage: _raw_message_parts,
-    records.Patient: _patient_parts,
-    records.Order: _order_parts,
-    records.Appointment: _appointment_parts,
-    records.Report: _report_parts,
     records.Study: _study_parts,
     records.Decision: _decision_parts,
     records.Clock: _clock_parts,

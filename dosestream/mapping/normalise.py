@@ -146,12 +146,16 @@ def interpret(body: bytes, settings: Settings, source: SourceSettings | None = N
 
 def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
     """The events of an interpretation, now that its raw record has a position."""
-    shared = envelope(found, raw, position)
+    shared = envelope(found, raw)
     events = tuple(
         (
             draft.topic,
             CLASSES[draft.topic](
-                event_id=event_id(raw.source, raw.body, draft.number), **shared, **draft.fields
+                event_id=event_id(raw.source, raw.body, draft.number),
+                raw_partition=position.partition,
+                raw_offset=position.offset,
+                **shared,
+                **draft.fields,
             ),
         )
         for draft in found.drafts
@@ -162,14 +166,12 @@ def finish(found: Interpretation, raw: RawMessage, position: At) -> Normalised:
     return Normalised(events, rejection, found.ignored)
 
 
-def envelope(found: Interpretation, raw: RawMessage, position: At) -> dict[str, Any]:
-    """What all events of a message say of it."""
+def envelope(found: Interpretation, raw: RawMessage) -> dict[str, Any]:
+    """What all events of a message say of it, but for the position of its raw record."""
     return {
         "source": raw.source,
         "control_id": raw.control_id,
         "received_at": raw.received_at,
-        "raw_partition": position.partition,
-        "raw_offset": position.offset,
         "message_type": raw.message_type,
         "message_time": found.message_time,
         "sequence_number": found.sequence_number,

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from dosestream.admission import Admission, Peer
 from dosestream.admission import refusal as not_allowed
@@ -32,7 +33,7 @@ from dosestream.settings import Settings, SourceSettings, source_for_hl7
 from services.ingest.audit import NOWHERE, Audit
 from services.ingest.control_ids import ControlIds
 from services.ingest.limits import STOPPED
-from services.ingest.publications import Publications, raw_message
+from services.ingest.publications import Publications, Unplaced, raw_message
 from services.ingest.watch import Watch
 
 log = logging.getLogger("dosestream.ingest")
@@ -55,6 +56,9 @@ FRAMING_REFUSALS: dict[str, Refusal] = {
 # What events are counted as.
 EVENTS = {topic: f"events {topic}" for topic in Topic}
 
+# What follows a raw record is made while that is under way, unless it is so large that it would be held for long.
+PREPARED_BYTES = 1 << 16
+
 # A message that comes while the broker is not there yet is tried so often, for so long.
 HOLD_S = 0.25
 OPEN_WAIT_S = 4.5
@@ -74,12 +78,25 @@ AS_BEFORE = {
 ALWAYS_TOLD = frozenset({"charset", "no_control_id"})
 
 
+class Answers(NamedTuple):
+    """The codes that are due for a message, and an acknowledgement with each, unframed."""
+
+    codes: tuple[str, ...]
+    bodies: list[bytes]
+
+
+def answers_of(header: Header | None, refusal: Refusal | None, at: int) -> Answers:
+    """What a sender hears of a message received at `at` (microseconds)."""
+    due = codes(header, refusal)
+    return Answers(due, [acknowledge(header, code, refusal, at) for code in due])
+
+
 class Receipt:
     """One message on its way from the wire to its answer."""
 
     __slots__ = (
         *("_answer", "_failure", "_intake", "_left"),
-        *("at", "begun", "body", "content", "found", "key", "peer", "position", "raw"),
+        *("answers", "at", "begun", "body", "content", "found", "key", "peer", "position", "prepared", "raw"),
         *("refusal", "refused", "since"),
     )
 
@@ -112,12 +129,22 @@ class Receipt:
         self.since = time.monotonic()
         self.raw: RawMessage | None = None
         self.refusal: Refusal | None = None
+        self.prepared: list[Unplaced] | None = None
+        self.answers: Answers | None = None
+
+    def prepare(self) -> None:
+        """While the raw record is under way, make what is to follow it: nobody waits for that then."""
+        assert self.raw is not None
+        if self.position is NOWHERE:
+            self.prepared = self._intake.publications.prepared(self.found, self.raw)
+            self.answers = answers_of(self.found.header, self.refusal, self.at)
 
     def tell(self, refusal: Refusal | None, *, repeat: bool = False) -> None:
         """Answer, and put it on the audit trail."""
         intake, found = self._intake, self.found
         source, kind = found.source.name, found.message_type
-        answer = intake.tell(found.header, self._answer, self.at, refusal)
+        made = self.answers if refusal is self.refusal else None
+        answer = intake.tell(found.header, self._answer, self.at, refusal, made)
         intake.heard.add(source, kind, answer, time.monotonic() - self.since)
         intake.audit.receipt(
             source,
@@ -148,7 +175,7 @@ class Receipt:
             intake.failed(self, result)
             return
         self.position = result
-        records = intake.publications.normalised(self.found, self.raw, result)
+        records = intake.publications.normalised(self.found, self.raw, result, self.prepared)
         self._left = len(records)
         if not records:
             self._finished()
@@ -206,6 +233,7 @@ class Intake:
         self.bytes_under_way = 0
         self.counts: Counter[str] = Counter()
         self.heard = Heard()
+        self._preparing: list[Receipt] = []
 
     def take(self, body: bytes, peer: Peer, answer: Answer) -> None:
         """One message, unframed. `answer` is called exactly once, from the event loop."""
@@ -244,6 +272,11 @@ class Intake:
         final = held is None and not receipt.refused
         record = self.publications.raw(found, receipt.raw, self.marks.instance, final=final)
         self.publisher.publish(record, receipt.stored)
+        if len(body) <= PREPARED_BYTES:
+            self._preparing.append(receipt)
+            if len(self._preparing) == 1:
+                # In the next turn of the loop the record is sent; in the one behind it there is time.
+                self._loop.call_soon(self._loop.call_soon, self._prepare)
 
     def repeated(self, receipt: Receipt, answer: str | None) -> None:
         """Answer a message that was heard before, as the first was."""
@@ -297,12 +330,19 @@ class Intake:
         """Answer a message that could not be stored in time."""
         self.tell(header, answer, self._clock.next(""), UNAVAILABLE)
 
-    def tell(self, header: Header | None, answer: Answer, now: int, refusal: Refusal | None) -> str:
+    def tell(
+        self,
+        header: Header | None,
+        answer: Answer,
+        now: int,
+        refusal: Refusal | None,
+        made: Answers | None = None,
+    ) -> str:
         """Answer with the codes that are due; the first the sender heard, empty where none was due."""
-        due = codes(header, refusal)
+        due, answers = made or answers_of(header, refusal, now)
         for code in due:
             self.counts[f"answered {code}"] += 1
-        if not answer([acknowledge(header, code, refusal, now) for code in due], refusal is not UNAVAILABLE):
+        if not answer(answers, refusal is not UNAVAILABLE):
             due = codes(header, UNAVAILABLE)
         return due[0] if due else ""
 
@@ -372,6 +412,11 @@ class Intake:
         self.heard.add(source, kind, told, None)
         content = content_hash(body)
         self.audit.receipt(source, kind, found.control_id, peer, content, now, told, UNAVAILABLE)
+
+    def _prepare(self) -> None:
+        preparing, self._preparing = self._preparing, []
+        for receipt in preparing:
+            receipt.prepare()
 
     def _over(self, body: bytes) -> None:
         self.under_way -= 1

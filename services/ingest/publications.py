@@ -1,10 +1,12 @@
 """What ingest puts into Kafka: records with their keys and headers. Pure."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dosestream.events import cloudevents
+from dosestream.events.cloudevents import Headers
 from dosestream.events.codec import Codec
+from dosestream.events.codec import position as position_bytes
 from dosestream.events.identity import event_id, record_key
 from dosestream.events.records import (
     Appointment,
@@ -30,6 +32,21 @@ KINDS: dict[type, str] = {
     Appointment: "appointment",
     Report: "report",
 }
+
+
+class Unplaced(NamedTuple):
+    """A record of an event that lacks the position of its raw record, which stands between `before` and `behind`."""
+
+    topic: str
+    key: bytes
+    before: bytes
+    behind: bytes
+    headers: Headers
+
+    def at(self, position: Position) -> Publication:
+        """The record, its raw record stored."""
+        value = b"".join((self.before, position_bytes(*position), self.behind))
+        return Publication(self.topic, self.key, value, self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +78,25 @@ class Publications:
             ],
         )
 
-    def normalised(self, found: Interpretation, raw: RawMessage, position: Position) -> list[Publication]:
-        """The records made from an interpretation whose raw record is stored.
+    def prepared(self, found: Interpretation, raw: RawMessage) -> list[Unplaced]:
+        """The events of an interpretation as far as they can be made before its raw record is stored."""
+        shared = envelope(found, raw)
+        return [self._drafted(draft, shared, raw, found.source) for draft in found.drafts]
+
+    def normalised(
+        self,
+        found: Interpretation,
+        raw: RawMessage,
+        position: Position,
+        prepared: list[Unplaced] | None = None,
+    ) -> list[Publication]:
+        """The records made from an interpretation whose raw record is stored; of what was `prepared`, if it was.
 
         The same bytes as `repaired` makes of the raw record, without the events as objects between.
         """
-        shared = envelope(found, raw, position)
-        records = [self._drafted(draft, shared, raw, found.source) for draft in found.drafts]
+        if prepared is None:
+            prepared = self.prepared(found, raw)
+        records = [one.at(position) for one in prepared]
         if found.refusal is not None:
             records.append(self.rejection(rejected(found.refusal, raw, position)))
         return records
@@ -94,13 +123,13 @@ class Publications:
 
     def _drafted(
         self, draft: Draft, shared: dict[str, Any], raw: RawMessage, source: SourceSettings
-    ) -> Publication:
+    ) -> Unplaced:
         identity = event_id(raw.source, raw.body, draft.number)
         kind = CLASSES[draft.topic]
-        return Publication(
+        return Unplaced(
             str(draft.topic),
             self._key(source, draft.identifiers, raw.source),
-            self.codec.encode_parts(kind, {**draft.fields, **shared, "event_id": identity}),
+            *self.codec.encode_around(kind, {**draft.fields, **shared, "event_id": identity}),
             cloudevents.headers(event_id=identity, source=raw.source, kind=KINDS[kind], at=raw.received_at),
         )
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from dosestream.events import binary
 from dosestream.events.binary import long
-from dosestream.events.codec import SINGLE_OBJECT, Codec
-from dosestream.events.encoders import compile_encoder
-from dosestream.events.records import CLASSES, Order
+from dosestream.events.codec import SINGLE_OBJECT, Codec, position
+from dosestream.events.encoders import around_encoder, compile_encoder
+from dosestream.events.record_encoders import AROUND_ENCODERS
+from dosestream.events.records import CLASSES, Audit, Order
 from dosestream.events.schemas import NAMES, load
 
 
@@ -53,7 +54,12 @@ def test_parts_are_encoded_as_the_whole_is(name: str) -> None:
     def same(datum: dict[str, Any], absent: set[str]) -> None:
         whole = cls.from_datum(datum)
         parts = {f.name: getattr(whole, f.name) for f in fields(whole) if f.name not in absent}
-        assert codec.encode_parts(cls, parts) == codec.encode(cls(**parts))
+        if cls in AROUND_ENCODERS:
+            before, behind = codec.encode_around(cls, parts)
+            written = before + position(whole.raw_partition, whole.raw_offset) + behind  # type: ignore[union-attr]
+        else:
+            written = codec.encode_parts(cls, parts)
+        assert written == codec.encode(cls(**parts))
 
     same()
 
@@ -72,7 +78,15 @@ def test_patients_that_come_again_are_written_as_at_first(monkeypatch: pytest.Mo
 
 def test_a_part_without_default_must_be_there() -> None:
     with pytest.raises(KeyError, match="source"):
-        Codec().encode_parts(Order, {"event_id": "1"})
+        Codec().encode_around(Order, {"event_id": "1"})
+    with pytest.raises(KeyError, match="kind"):
+        Codec().encode_parts(Audit, {"event_id": "1"})
+
+
+def test_a_position_in_two_places_is_no_schema_for_an_encoder_around_it() -> None:
+    fields = [{"name": name, "type": "long"} for name in ("raw_partition", "other", "raw_offset")]
+    with pytest.raises(ValueError, match="E: raw_partition, raw_offset do not follow one another"):
+        around_encoder({"type": "record", "name": "E", "fields": fields})
 
 
 def test_a_field_that_is_not_there_is_no_constant() -> None:

@@ -63,5 +63,6 @@ def test_live_and_repaired_records_are_the_same_bytes(test_data: Path) -> None:
             raw = raw_message(found, body, content_hash(body), 1_790_000_000_000_000, "10.0.0.1:5", "AA")
             live = made.normalised(found, raw, position)
             assert live == made.repaired(raw, position), file.name
+            assert live == made.normalised(found, raw, position, made.prepared(found, raw)), file.name
             kinds |= {record.topic for record in live}
     assert len(kinds) == 5, "patients, orders, appointments, reports and rejections"
