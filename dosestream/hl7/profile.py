@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dosestream.hl7.acceptance import Refusal, Severity
-from dosestream.hl7.conforming import Question, Questions, anything
+from dosestream.hl7.conforming import Question, Questions
 from dosestream.hl7.finding import Finding
 from dosestream.hl7.path import CLEARED, Path, PathError
 from dosestream.hl7.reader import Message, Segment
@@ -133,8 +133,11 @@ class Compiled:
 
     flagging: tuple[Check, ...] = ()
     rejecting: tuple[Check, ...] = ()
-    # Whether a message surely breaks none of them.
-    surely: Question = anything
+    question: Question = field(default_factory=Question)
+
+    def surely(self, message: Message) -> bool:
+        """Whether a message surely breaks none of them."""
+        return self.question.surely(message)
 
     def findings(self, message: Message) -> list[Finding]:
         """What is only counted."""
@@ -169,7 +172,7 @@ def compiled(profiles: Iterable[ProfileSettings], source: str, message_type: str
             continue
         (rejecting if profile.on_violation == "reject" else flagging).extend(_checks(profile))
         _ask(profile, questions)
-    return Compiled(tuple(flagging), tuple(rejecting), questions.compile())
+    return Compiled(tuple(flagging), tuple(rejecting), questions.question())
 
 
 def refusal(found: list[Finding]) -> Refusal:

@@ -107,7 +107,7 @@ class NormalisedUpTo:
         self._looked: Looked = lambda _others, _base: None
         self._looks_anyway: Callable[[], bool] = lambda: False
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background: threading.Thread | None = None
 
     @property
     def is_open(self) -> bool:
@@ -151,8 +151,10 @@ class NormalisedUpTo:
             self._open_at = time.monotonic() + OPEN_AFTER_S
 
         steps = [before, self._join, prepared, self._repair]
-        self._thread = threading.Thread(target=self._run, args=(steps,), name="normalised-up-to", daemon=True)
-        self._thread.start()
+        self._background = threading.Thread(
+            target=self._run, args=(steps,), name="normalised-up-to", daemon=True
+        )
+        self._background.start()
 
     def stop(self) -> None:
         """Let a repair that runs end soon."""
@@ -161,8 +163,8 @@ class NormalisedUpTo:
     def close(self) -> None:
         """Stop the thread and put the marks once more; nothing may be under way."""
         self._closing.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._background is not None:
+            self._background.join()
         self._accepting = False
         self.roster.timeout_s = CLOSING_TIMEOUT_S
         if self._generations is not None:

@@ -2,6 +2,7 @@
 
 from dosestream.hl7 import profile, zsegments
 from dosestream.hl7.acceptance import Refusal
+from dosestream.hl7.conforming import Question
 from dosestream.hl7.finding import Finding
 from dosestream.hl7.profile import IHE_MINIMUM, Compiled
 from dosestream.hl7.reader import Message
@@ -22,7 +23,7 @@ class Rules:
         # Senders choose their names: those that nothing names share one place.
         self._named = {one.source for one in self._profiles}
         self._named |= {sender for one in self._contracts for sender in one.senders}
-        self._compiled: dict[tuple[str, str], tuple[Compiled, frozenset[str]]] = {}
+        self._compiled: dict[tuple[str, str], tuple[Question, Compiled, frozenset[str]]] = {}
 
     def check(self, message: Message, source: str, kind: str) -> tuple[Refusal | None, tuple[Finding, ...]]:
         """Why the message is refused, None where it is not, and everything found in it.
@@ -31,21 +32,27 @@ class Rules:
         """
         source = source if source in self._named else ""
         found = self._compiled.get((source, kind))
-        compiled, contracted = self._compile(source, kind) if found is None else found
-        unknown = zsegments.unknown(message, contracted)
-        if compiled.surely(message):
+        question, compiled, contracted = self._compile(source, kind) if found is None else found
+        unknown = zsegments.unknown(message, contracted) if _names_z(message) else []
+        if question.surely(message):
             return None, tuple(unknown)
         findings = [*compiled.findings(message), *unknown]
         if not compiled.rejecting or not (violations := compiled.violations(message)):
             return None, tuple(findings)
         return profile.refusal(violations), (*violations, *findings)
 
-    def _compile(self, source: str, kind: str) -> tuple[Compiled, frozenset[str]]:
+    def _compile(self, source: str, kind: str) -> tuple[Question, Compiled, frozenset[str]]:
         if len(self._compiled) >= MOST_REMEMBERED:
             self._compiled.clear()
-        made = profile.compiled(self._profiles, source, kind), zsegments.known(self._contracts, source)
+        compiled = profile.compiled(self._profiles, source, kind)
+        made = compiled.question, compiled, zsegments.known(self._contracts, source)
         self._compiled[source, kind] = made
         return made
+
+
+def _names_z(message: Message) -> bool:
+    """Whether it has a Z segment: most have none."""
+    return any(name.startswith("Z") for name in message.names())
 
 
 _newest: tuple[Settings, Rules] | None = None
