@@ -56,7 +56,7 @@ def up(
     from dosestream.cli.stack import Stack, Wanted
     from dosestream.embedded.errors import StackError
     from dosestream.embedded.folder import DataFolder, default_folder, mistake_of
-    from dosestream.embedded.progress import fetch_jars
+    from dosestream.embedded.progress import prepare_broker
 
     if kafka is not None:
         host_port(kafka)
@@ -79,7 +79,7 @@ def up(
             from dosestream.embedded import jars
 
             jars.java()
-            fetch_jars()
+            prepare_broker()
         stack = Stack(folder, wanted, console.print)
         with console.status("Starting Kafka, PostgreSQL and the services"):
             stack.start()

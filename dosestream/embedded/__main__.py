@@ -1,15 +1,15 @@
-"""`python -m dosestream.embedded` fetches the broker's jars, once, with a progress bar."""
+"""`python -m dosestream.embedded` fetches the broker's jars and keeps its classes, once, with a progress bar."""
 
 import sys
 
 from dosestream.embedded.errors import StackError
-from dosestream.embedded.progress import fetch_jars
+from dosestream.embedded.progress import prepare_broker
 
 
 def main() -> int:
     """Exit code 2 and one sentence where they cannot be fetched."""
     try:
-        fetch_jars()
+        prepare_broker()
     except StackError as error:
         print(f"dosestream: {error}", file=sys.stderr)
         return 2

@@ -96,6 +96,15 @@ def fetch(progress: Callable[[int], None] = lambda jars: None) -> Path:
     return folder
 
 
+def class_archive(java: str) -> Path:
+    """Where the broker's classes are kept as this Java reads them; see `class_archive.make`."""
+    program = Path(java).resolve()
+    # Another Java, or a newer one in the same place, takes no other's archive.
+    told = program.stat()
+    which = hashlib.sha256(f"{program} {told.st_mtime_ns} {told.st_size}".encode()).hexdigest()[:12]
+    return _folder().with_name(f"{_folder().name}-{which}.jsa")
+
+
 def _folder() -> Path:
     return cache_folder() / f"kafka-{hashlib.sha256(pom().read_bytes()).hexdigest()[:12]}"
 

@@ -29,6 +29,10 @@ JVM = (
     "-Djava.awt.headless=true",
 )
 
+OFFSETS_PARTITIONS = 4
+# Groups that nobody is in, one in each partition of the groups' topic: their hashes are consecutive.
+ASKED_GROUPS = [f"dosestream-nobody-{number}" for number in range(OFFSETS_PARTITIONS)]
+
 LOG4J = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="ERROR">
   <Appenders>
@@ -63,7 +67,7 @@ def properties(settings: KafkaSettings, folder: Path, port: int, controller_port
         "replica.fetch.max.bytes": size,
         "default.replication.factor": "1",
         "offsets.topic.replication.factor": "1",
-        "offsets.topic.num.partitions": "4",
+        "offsets.topic.num.partitions": str(OFFSETS_PARTITIONS),
         # Positions such as normalised-up-to must outlive any quiet time.
         "offsets.retention.minutes": str(2**31 - 1),
         "transaction.state.log.replication.factor": "1",
@@ -182,9 +186,11 @@ class EmbeddedKafka:
         return self.folder / "log4j2.xml"
 
     def _command(self, main_class: str, *arguments: str) -> list[str]:
+        archive = jars.class_archive(self._java)
         return wrapped(
             [
                 self._java,
+                *([f"-XX:SharedArchiveFile={archive}"] if archive.is_file() else []),
                 *self.jvm,
                 f"-Dlog4j2.configurationFile={self._log4j}",
                 "-cp",
@@ -195,15 +201,21 @@ class EmbeddedKafka:
         )
 
     def _serves(self) -> bool:
+        """It answers, and coordinates groups: it makes their topic when it is first asked, and whoever joins before
+        that is done waits three seconds more."""
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
         try:
             # The level keeps librdkafka's word on a broker that is still starting off the terminal.
             admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
-            return bool(admin.list_topics(timeout=2).brokers)
+            if not admin.list_topics(timeout=2).brokers:
+                return False
+            for described in admin.describe_consumer_groups(ASKED_GROUPS, request_timeout=2).values():
+                described.result()
         except KafkaException:
             return False
+        return True
 
 
 def new_cluster_id() -> str:

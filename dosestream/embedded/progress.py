@@ -2,10 +2,24 @@
 
 from pathlib import Path
 
-from dosestream.embedded import jars
+from dosestream.embedded import class_archive, jars
 
 # How many jars the pom comes to; only the bar depends on it.
 EXPECTED_JARS = 93
+
+
+def prepare_broker() -> None:
+    """Fetch the broker's jars and keep its classes, both once; a person sees how far it is.
+
+    Raises:
+        StackError: the jars cannot be fetched.
+    """
+    fetch_jars()
+    if class_archive.missing():
+        from rich.console import Console
+
+        with Console(stderr=True).status("Preparing Apache Kafka, so that it starts faster (once)"):
+            class_archive.make()
 
 
 def fetch_jars() -> Path:

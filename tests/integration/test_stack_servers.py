@@ -7,11 +7,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from own_broker import own_broker
 from started_server import started
 
-from dosestream.embedded import ports
+from dosestream.embedded import class_archive, jars, ports
 from dosestream.embedded.kafka import EmbeddedKafka
 from dosestream.embedded.postgres import EmbeddedPostgres
 from dosestream.kafka.client import consumer_config, producer_config
@@ -28,6 +29,23 @@ def test_every_topic_of_the_table_exists_with_its_partitions_and_configuration(k
         assert len(listed[spec.name].partitions) == spec.partitions, spec.name
         for key, value in spec.config(kafka.max_record_bytes).items():
             assert configs[spec.name][key].value == value, (spec.name, key)
+
+
+def test_a_broker_that_is_ready_lets_every_group_in_at_once(tmp_path: Path) -> None:
+    with own_broker(tmp_path, topics=False) as kafka:
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        groups = [f"group-{number}" for number in range(12)]
+        states = [told.result().state for told in admin.describe_consumer_groups(groups).values()]
+        # A group that is not there; a coordinator that is still on its way would be an error.
+        assert states == [ConsumerGroupState.DEAD] * len(groups)
+
+
+def test_the_broker_starts_from_the_classes_that_were_kept(embedded_kafka: EmbeddedKafka) -> None:
+    if not class_archive.make():
+        pytest.skip("this Java keeps no classes")
+    assert embedded_kafka.process is not None
+    mapped = Path(f"/proc/{embedded_kafka.process.pid}/maps").read_text()
+    assert str(jars.class_archive(jars.java())) in mapped
 
 
 def test_a_record_of_the_largest_size_passes_and_survives_a_kill_9_of_the_broker(
