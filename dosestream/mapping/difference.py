@@ -7,6 +7,8 @@ from dosestream.mapping.explain import Outcome, ReadEvent
 
 # A field that has the same value from another place.
 PATH_ONLY = "path"
+# What differs of a message as a whole; told first, and without patient data.
+WHOLE = ("outcome", "source", "events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,8 @@ class Difference:
     """One thing that differs.
 
     Attributes:
-        what: `outcome`, `events` (how many of a kind), or event and field such as `order.accession_number`.
+        what: `outcome`, `source` (its name is part of an event's identity), `events` (how many of a kind), or event and
+            field such as `order.accession_number`.
         kind: `appears`, `disappears`, `changes`, or `path` where the value is the same from another place.
         old, new: in words; of a field these are values, which may be patient data.
     """
@@ -27,20 +30,22 @@ class Difference:
     @property
     def harmless_to_tell(self) -> bool:
         """Whether `old` and `new` hold no patient data."""
-        return self.what in ("outcome", "events") or self.kind == PATH_ONLY
+        return self.what in WHOLE or self.kind == PATH_ONLY
 
 
 def differences(old: Outcome, new: Outcome, ignore: Collection[str] = ()) -> list[Difference]:
-    """What differs, the outcome first; `ignore` names fields that are not looked at."""
+    """What differs, the message as a whole first; `ignore` names fields that are not looked at."""
     found: list[Difference] = []
     if old.told != new.told:
         found.append(Difference("outcome", "changes", old.told, new.told))
+    if old.source != new.source:
+        found.append(Difference("source", "changes", old.source, new.source))
     ours, theirs = ({(one.event, one.index): one for one in side.events} for side in (old, new))
     if ours.keys() != theirs.keys():
         found.append(Difference("events", "changes", _events(old.events), _events(new.events)))
     for key in ours.keys() & theirs.keys():
         found += _fields(ours[key], theirs[key], ignore)
-    return sorted(found, key=lambda one: (one.what not in ("outcome", "events"), one.what))
+    return sorted(found, key=lambda one: (one.what not in WHOLE, one.what))
 
 
 def _fields(old: ReadEvent, new: ReadEvent, ignore: Collection[str]) -> Iterator[Difference]:

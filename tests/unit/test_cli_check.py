@@ -154,6 +154,8 @@ CHANGES = [
      '[[mapping.rule]]\nfield="identifiers"\npaths=["default","PID-5.1"]\n',
      [("events", "changes", 1, "none -> 1 patient"),
       ("outcome", "changes", 1, "rejected no_patient_id -> normalised")]),
+    ("a source that is given a name", '[[source]]\nname="ris"\nsending_application="RIS"\n',
+     [("source", "changes", 4, "RIS|HOSP -> ris")]),
 ]  # fmt: skip
 
 
