@@ -3,6 +3,7 @@
 import fcntl
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from dosestream.embedded import jars, ports
@@ -22,21 +23,22 @@ def missing() -> bool:
 def make() -> bool:
     """Start a broker in a folder of its own and have its classes kept when it ends; once for a Java and its jars.
 
-    Where it fails, brokers start without it, as they did before, and it is not tried again.
+    Where it fails brokers start without it, more slowly; where only this Java cannot do it, it is not tried again.
 
     Returns:
         Whether it is there now.
     """
     archive = jars.class_archive(jars.java())
-    with (archive.parent / "classes.lock").open("w") as lock:
+    # The folder may be another's, and the disk full. Why a broker does not start, the one that is wanted says better.
+    with suppress(OSError, StackError), (archive.parent / "classes.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _tried(archive).exists():
             part = Path(tempfile.mkdtemp(prefix=".keeping-", dir=archive.parent))
             try:
                 _keep(part, archive)
+                _tried(archive).touch()
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-            _tried(archive).touch()
     return archive.is_file()
 
 
@@ -49,9 +51,6 @@ def _keep(part: Path, archive: Path) -> None:
         broker.jvm = (*JVM, f"-XX:ArchiveClassesAtExit={kept}")
         broker.launch()
         broker.wait_ready()
-    except StackError:
-        # The broker that is wanted will say it better.
-        return
     finally:
         broker.stop(STOP_TIMEOUT_S)
     if kept.is_file():
