@@ -275,12 +275,12 @@ class Listener:
         mllp = self.settings.mllp
 
         self._tls = TlsServer(
-            lambda: certificates.loaded.context,
-            self.welcomes,
-            lambda: Connection(self),
-            lambda host, reason: self._refuse(host, Why.TLS, reason),
-            lambda connection: self.gives(TLS, connection),
-            self._count,
+            context=lambda: certificates.loaded.context,
+            welcomes=self.welcomes,
+            made=lambda: Connection(self),
+            failed=lambda host, reason: self._refuse(host, Why.TLS, reason),
+            gives=lambda connection: self.gives(TLS, connection),
+            changed=self._count,
         )
         return self._tls.open(mllp.tls.host or mllp.host, mllp.tls.port, shared=shared)
 

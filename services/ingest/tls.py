@@ -38,6 +38,7 @@ class TlsServer:
 
     def __init__(
         self,
+        *,
         context: Callable[[], ssl.SSLContext],
         welcomes: Callable[[str], bool],
         made: Callable[[], asyncio.Protocol],
@@ -45,9 +46,15 @@ class TlsServer:
         gives: Callable[[int], bool],
         changed: Callable[[], None],
     ) -> None:
-        """`welcomes` says of a host whether it is taken; `made` makes the protocol of a connection whose
-        handshake ended well; `failed` hears host and reason where it did not; `gives` says of a connection, a
-        descriptor, whether it went to another process; `changed` hears that `under_way` is another.
+        """Asks and tells its owner as connections come.
+
+        Args:
+            context: of the next handshake.
+            welcomes: whether a connection from this host is taken.
+            made: the protocol of a connection whose handshake ended well.
+            failed: hears host and reason where it did not.
+            gives: whether a connection, a descriptor, went to another process.
+            changed: hears that `under_way` is another.
         """
         self._context = context
         self._welcomes = welcomes
